@@ -1,0 +1,96 @@
+"""A session's event log: numbered without a gap, held while somebody may ask for it.
+
+The log gives out `seq`; nothing else may. What it no longer holds can be rebuilt from the store,
+so trimming it loses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.events import Event, Kind
+
+
+class EventLog:
+    """Events after `base`, in memory.
+
+    Args:
+        epoch: The activation these events belong to.
+        seq: The last seq that was given out before; the first event gets `seq + 1`.
+    """
+
+    def __init__(self, epoch: int, seq: int) -> None:
+        self.epoch = epoch
+        self._base = seq
+        self._events: list[Event | None] = []
+        self._shipped = 0
+
+    @property
+    def seq(self) -> int:
+        """The last seq given out."""
+        return self._base + len(self._events)
+
+    @property
+    def shipped_seq(self) -> int:
+        """The last seq that readers have been told."""
+        return self._base + self._shipped
+
+    def append(self, kind: Kind, response_id: str | None, number: int, data: Any) -> Event:
+        event = Event(self.seq + 1, kind, response_id, number, data)
+        self._events.append(event)
+        return event
+
+    def reserve(self) -> int:
+        """Give out a seq whose event must wait, and hold back all later ones until `fill`."""
+        self._events.append(None)
+        return self.seq
+
+    def fill(self, event: Event) -> None:
+        """Put the event in its reserved place."""
+        index = event.seq - self._base - 1
+        assert self._events[index] is None, "that seq was not reserved"
+        self._events[index] = event
+
+    def unshipped(self) -> tuple[Event, ...]:
+        """Events that no outlet has been given yet, up to a reserved place; each only once."""
+        events: list[Event] = []
+        for event in self._events[self._shipped :]:
+            if event is None:
+                break
+            events.append(event)
+        self._shipped += len(events)
+        return tuple(events)
+
+    def _told(self) -> list[Event]:
+        return [event for event in self._events[: self._shipped] if event is not None]
+
+    def since(self, seq: int) -> tuple[Event, ...] | None:
+        """Shipped events after `seq`; None when the log no longer, or never, held them."""
+        if not self._base <= seq <= self.shipped_seq:
+            return None
+        return tuple(self._told()[seq - self._base :])
+
+    def of(self, response_id: str, number: int) -> tuple[Event, ...] | None:
+        """Shipped events of one response that unfold beyond `number`; None if not from its start.
+
+        An event that unfolds across `number` is included; the reader's projection skips what is
+        at or below it.
+        """
+        events = [event for event in self._told() if event.response_id == response_id]
+        begun = [event for event in events if event.kind != "accepted"]
+        if not begun:
+            return () if events else None
+        if begun[0].kind != "started":
+            return None
+        ends = [later.number for later in begun[1:]]
+        return tuple(
+            event
+            for event, end in zip(begun, [*ends, None], strict=True)
+            if end is None or end - 1 > number
+        )
+
+    def trim(self) -> None:
+        """Forget what readers have been told; the store can give it back."""
+        del self._events[: self._shipped]
+        self._base += self._shipped
+        self._shipped = 0

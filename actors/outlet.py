@@ -1,0 +1,116 @@
+"""Events on their way out: one outlet per gateway, one pacer per host.
+
+Each item that goes through a pipe, and each write to a socket behind it, is what costs; so the
+pacer merges. A session whose reader waits for something (first token, accepted, end, error) ships
+at once, and its outlets leave as soon as they last left `urgent_s` ago. A session in the middle of
+an answer ships at its tick, every `bulk_s`. Ticks are spread over `phases`, so that a thousand
+sessions do not all reach the gateway in one burst that a first token would have to wait behind.
+A host in which nothing is said sets no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING
+
+from contracts.commands import EventBatch, Moved, Parcel, Reply
+
+if TYPE_CHECKING:
+    from actors.session import Session
+
+
+class Outlet:
+    """What waits to leave for one gateway, and the sessions that gateway listens to.
+
+    Args:
+        urgent_s: Least time between two departures.
+        limit: Items that may wait; a gateway that takes nothing until then is cut off and must
+            open a new pipe.
+    """
+
+    def __init__(self, gateway_id: str, urgent_s: float, limit: int) -> None:
+        self.gateway_id = gateway_id
+        self.sessions: set[Session] = set()
+        self.closed = False
+        self._urgent_s = urgent_s
+        self._limit = limit
+        self._items: Parcel = []
+        self._ready = asyncio.Event()
+        self._left_at = 0.0
+
+    def add(self, item: Reply | EventBatch | Moved) -> None:
+        if self.closed:
+            return
+        if len(self._items) >= self._limit:
+            self.close()
+            return
+        self._items.append(item)
+        self._ready.set()
+
+    def close(self) -> None:
+        """End the pipe; its gateway gives the host up and its readers come back."""
+        self.closed = True
+        self._items.clear()
+        self._ready.set()
+
+    async def departures(self, keepalive_s: float) -> AsyncIterator[bytes]:
+        """Pickled parcels; an empty one first, and whenever `keepalive_s` passed in silence."""
+        loop = asyncio.get_running_loop()
+        yield pickle.dumps([])
+        while not self.closed:
+            if not self._items:
+                self._ready.clear()
+                timer = loop.call_later(keepalive_s, self._ready.set)
+                try:
+                    await self._ready.wait()
+                finally:
+                    timer.cancel()
+            early = self._left_at + self._urgent_s - loop.time()
+            if early > 0:
+                await asyncio.sleep(early)
+            items, self._items = self._items, []
+            self._left_at = loop.time()
+            yield pickle.dumps(items, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+class Pacer:
+    """Decides when a session's events are cut and put into its outlets."""
+
+    def __init__(
+        self, bulk_s: float, phases: int, ship: Callable[[Session], None]
+    ) -> None:
+        self._tick_s = bulk_s / phases
+        self._ship = ship
+        self._slots: list[set[Session]] = [set() for _ in range(phases)]
+        self._phase = 0
+        self._due: set[Session] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def urgent(self, session: Session) -> None:
+        self._ship(session)
+
+    def bulk(self, session: Session) -> None:
+        """Ship at the tick a whole round from now, unless it is due already."""
+        if session in self._due:
+            return
+        self._due.add(session)
+        self._slots[self._phase].add(session)
+        if self._timer is None:
+            self._set()
+
+    def _set(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._phase = (self._phase + 1) % len(self._slots)
+        slot = self._slots[self._phase]
+        if slot:
+            self._slots[self._phase] = set()
+            self._due -= slot
+            for session in slot:
+                self._ship(session)
+        if self._due:
+            self._set()

@@ -1,0 +1,53 @@
+"""The port between a turn and a model: one small interface for every provider."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from contracts.messages import Message, Usage
+
+EndReason = Literal["stop", "length", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """What a model is asked: the window of the conversation and the settings in force.
+
+    `messages` ends with the user's newest; None means the provider's own default.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    instructions: str | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    max_output_tokens: int | None = None
+
+
+class End(NamedTuple):
+    """The one terminal item of a stream."""
+
+    reason: EndReason
+    usage: Usage | None
+
+
+class Agent(Protocol):
+    """A provider adapter. One instance serves all turns of one endpoint in a process."""
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[str | End]:
+        """Yield text deltas as they arrive, then exactly one `End`.
+
+        Each str is non-empty; what arrived together may come as one. Closing the iterator drops
+        the provider's connection. A stream that stops without its provider's terminal marker
+        raises `ProviderInterrupted`; it never yields `End`.
+
+        Raises:
+            ProviderError: whatever the provider did, translated; nothing of its SDK leaks.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close pooled connections. Idempotent."""
+        ...
