@@ -20,7 +20,8 @@ from actors.server import HostServer
 from actors.session import SessionLimits
 from agents.registry import build
 from agents.spec import AgentSpec
-from context.memory import ContextMemory, ContextOptions
+from config.resolve import resolve, rule_specs
+from context.memory import ContextMemory
 from contracts.hosts import HostAddress
 from contracts.ids import new_id
 from contracts.tasks import spawn, stop
@@ -127,23 +128,24 @@ def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostR
 def desk_of(settings: Settings) -> Desk:
     """The agents with their adapters, and the rules between them. Imports the SDKs in use."""
     seats: dict[str, Seat] = {}
-    for name, agent in settings.agents.items():
-        endpoint = agent.endpoints[0]
-        spec = AgentSpec(
-            name=name,
-            provider=agent.provider,
-            model=endpoint.model or agent.model,
-            instructions=agent.prompt,
-            api_key=endpoint.api_key.get_secret_value() if endpoint.api_key else None,
-            base_url=endpoint.base_url,
-            timeout_s=agent.timeout_s,
-            total_timeout_s=settings.hosts.max_turn_s,
-            max_sessions=agent.max_sessions,
+    for name, agent in resolve(settings).items():
+        adapter = build(
+            AgentSpec(
+                name=name,
+                provider=agent.provider,
+                model=agent.model,
+                instructions=agent.prompt,
+                api_key=agent.api_key,
+                base_url=agent.base_url,
+                timeout_s=agent.timeout_s,
+                total_timeout_s=settings.hosts.max_turn_s,
+                max_sessions=agent.max_sessions,
+            )
         )
         seats[name] = Seat(
             name=name,
-            agent=build(spec),
-            model=spec.model,
+            agent=adapter,
+            model=agent.model,
             instructions=agent.prompt,
             temperature=agent.temperature,
             max_output_tokens=agent.max_output_tokens,
@@ -151,7 +153,7 @@ def desk_of(settings: Settings) -> Desk:
             attempts=agent.attempts,
             max_answer_chars=settings.hosts.max_answer_chars,
         )
-    return Desk(seats, compile_rules([rule.spec() for rule in settings.rules], seats))
+    return Desk(seats, compile_rules(rule_specs(settings), seats))
 
 
 def session_host(settings: Settings) -> Any:

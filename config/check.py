@@ -1,0 +1,180 @@
+"""What must fit together: between settings, and between settings and the environment.
+
+Works on whatever validated, so that one broken section hides nothing about the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+from config.agents import Agent, Provider, Rule, Simulator
+from config.errors import did_you_mean
+from config.files import KeyPath
+from config.resolve import rule_spec
+from config.settings import Auth, Context, Environment, Gateway, Hosts, Limits, is_loopback
+from config.values import Section
+from routing.rules import faults_in
+
+S = TypeVar("S", bound=Section)
+
+MIN_KEY_CHARS = 16
+RESERVED_AGENTS = ("auto",)
+
+
+class Finding(NamedTuple):
+    """What does not fit. `source` is set where the remedy is a variable that is not there."""
+
+    key: KeyPath
+    reason: str
+    source: str | None = None
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of the settings that are valid by themselves.
+
+    `agent_names` also holds the names of agents that are not, so that a rule which names one is
+    not blamed; `whole_rules` says whether none is missing from `rules`.
+    """
+
+    environment: Environment | None
+    sections: dict[str, Section] = field(default_factory=dict[str, Section])
+    providers: dict[str, Provider] = field(default_factory=dict[str, Provider])
+    provider_names: list[str] = field(default_factory=list[str])
+    agents: dict[str, Agent] = field(default_factory=dict[str, Agent])
+    agent_names: list[str] = field(default_factory=list[str])
+    rules: dict[int, Rule] = field(default_factory=dict[int, Rule])
+    whole_rules: bool = True
+
+    def get(self, kind: type[S]) -> S | None:
+        """The section of this type, if it is valid."""
+        return next((part for part in self.sections.values() if isinstance(part, kind)), None)
+
+    @property
+    def guarded(self) -> bool:
+        """Whether this environment takes nothing embedded and no open door."""
+        return self.environment in ("staging", "production")
+
+
+def check(parts: Parts) -> Iterator[Finding]:
+    """Everything that does not fit together."""
+    yield from _stores(parts)
+    yield from _doors(parts)
+    yield from _agents(parts)
+    yield from _rules(parts)
+    yield from _figures(parts)
+
+
+def _stores(parts: Parts) -> Iterator[Finding]:
+    context = parts.get(Context)
+    if context is None:
+        return
+    for key, url, schemes, variable in (
+        ("database_url", context.database_url, ("postgresql", "postgres"), "DATABASE_URL"),
+        ("redis_url", context.redis_url, ("redis", "rediss", "unix"), "REDIS_URL"),
+    ):
+        path = ("context", key)
+        if url is None:
+            if parts.guarded:
+                reason = f"must be set; {parts.environment} takes no embedded server"
+                yield Finding(path, reason, variable)
+        elif not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            yield Finding(path, f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
+
+
+def _doors(parts: Parts) -> Iterator[Finding]:
+    auth, gateway = parts.get(Auth), parts.get(Gateway)
+    if auth is None:
+        return
+    path = ("auth", "api_key")
+    if auth.api_key is None:
+        if parts.guarded:
+            reason = f"must be set; {parts.environment} takes no open door"
+            yield Finding(path, reason, "TROUPE_API_KEY")
+        elif gateway and not is_loopback(gateway.host):
+            reason = f"must be set, since gateway.host is {gateway.host}, not loopback"
+            yield Finding(path, reason, "TROUPE_API_KEY")
+        return
+    key = auth.api_key.get_secret_value()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        yield Finding(path, "must be printable ASCII without spaces, to travel in a header")
+    elif parts.guarded and len(key) < MIN_KEY_CHARS:
+        yield Finding(path, f"must have at least {MIN_KEY_CHARS} characters")
+
+
+def _agents(parts: Parts) -> Iterator[Finding]:
+    simulator = parts.get(Simulator)
+    if simulator and parts.environment == "production" and simulator.mode != "never":
+        yield Finding(("simulator", "mode"), "must be never; production takes no simulated agent")
+    for name, provider in parts.providers.items():
+        for index, variable in enumerate(provider.api_key_env):
+            if variable.startswith("TROUPE_"):
+                path = ("providers", name, "api_key_env", index)
+                yield Finding(path, "must not begin with TROUPE_, which names settings")
+    for name, agent in parts.agents.items():
+        path: KeyPath = ("agents", name)
+        if name in RESERVED_AGENTS:
+            yield Finding(path, "is reserved: it stands for the rules")
+        if agent.provider not in parts.provider_names:
+            known = ", ".join(parts.provider_names)
+            hint = did_you_mean(agent.provider, parts.provider_names)
+            yield Finding((*path, "provider"), f"must be one of {known}{hint}")
+            continue
+        if simulator and simulator.mode == "never":
+            yield from _real(name, agent, parts.providers.get(agent.provider))
+        for index, endpoint in enumerate(agent.endpoints):
+            if endpoint.api_key_env and endpoint.api_key_env.startswith("TROUPE_"):
+                here = (*path, "endpoints", index, "api_key_env")
+                yield Finding(here, "must not begin with TROUPE_, which names settings")
+
+
+def _real(name: str, agent: Agent, provider: Provider | None) -> Iterator[Finding]:
+    """Where nothing may be simulated, each endpoint has its key, or an address that needs none."""
+    for index, endpoint in enumerate(agent.endpoints):
+        path: KeyPath = ("agents", name, "endpoints", index)
+        if endpoint.api_key is not None:
+            continue
+        if endpoint.api_key_env is not None:
+            reason = "must be set; an agent's key may not be missing here"
+            yield Finding((*path, "api_key"), reason, endpoint.api_key_env)
+        elif endpoint.base_url is None and provider is not None:
+            variable = provider.api_key_env[0]
+            reason = "must be set, or the endpoint's base_url; no agent is simulated here"
+            yield Finding((*path, "api_key"), reason, variable)
+
+
+def _rules(parts: Parts) -> Iterator[Finding]:
+    indices = list(parts.rules)
+    specs = [rule_spec(rule) for rule in parts.rules.values()]
+    for fault in faults_in(specs, parts.agent_names):
+        if fault.index is None:
+            # With a rule missing, nobody can say what the list lacks.
+            if parts.whole_rules:
+                yield Finding(("rules",), fault.reason)
+            continue
+        path: KeyPath = ("rules", indices[fault.index], *fault.field.split("."))
+        yield Finding(path, f"{fault.reason} (rule `{fault.name}`)")
+
+
+def _figures(parts: Parts) -> Iterator[Finding]:
+    if gateway := parts.get(Gateway):
+        if hosts := parts.get(Hosts):
+            keepalive = hosts.pace.pipe_keepalive_s
+            if gateway.pipe_silence_s <= keepalive:
+                reason = f"must be more than hosts.pace.pipe_keepalive_s, which is {keepalive:g}"
+                yield Finding(("gateway", "pipe_silence_s"), reason)
+        limits = parts.get(Limits)
+        if limits and limits.max_message_chars > gateway.max_body_bytes:
+            reason = f"must be at most gateway.max_body_bytes, which is {gateway.max_body_bytes}"
+            yield Finding(("limits", "max_message_chars"), reason)
+    if (hosts := parts.get(Hosts)) and hosts.pace.urgent_ms > hosts.pace.bulk_ms:
+        reason = f"must be at most hosts.pace.bulk_ms, which is {hosts.pace.bulk_ms:g}"
+        yield Finding(("hosts", "pace", "urgent_ms"), reason)
+    if (context := parts.get(Context)) and context.pool_min > context.pool_max:
+        reason = f"must be at most context.pool_max, which is {context.pool_max}"
+        yield Finding(("context", "pool_min"), reason)
+    if (limits := parts.get(Limits)) and limits.page_items > limits.max_page_items:
+        reason = f"must be at most limits.max_page_items, which is {limits.max_page_items}"
+        yield Finding(("limits", "page_items"), reason)

@@ -1,0 +1,176 @@
+"""From files and environment to Settings, or to everything that is wrong, all at once.
+
+The way of a value: `base.yaml`, the environment's own file laid over it, then variables. Each
+section, agent and rule is validated by itself: one that is broken hides nothing about the others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from config.agents import Agent, Endpoint, Provider, Rule, Simulator
+from config.check import Parts, check
+from config.environ import secret
+from config.errors import Problem, SettingsError
+from config.explain import explain, unknown_key
+from config.files import KeyPath, dotted
+from config.overlay import Raw, overlay
+from config.settings import Settings
+from config.values import BaseUrl, FrozenDict, Name
+
+T = TypeVar("T")
+DIRECTORY = Path(__file__).parent
+APART = ("environment", "providers", "agents", "rules")
+"""What is not validated as one section."""
+
+
+class Loaded(NamedTuple):
+    """Settings, and for each value the file and line or variable that it comes from."""
+
+    settings: Settings
+    sources: Mapping[KeyPath, str]
+
+
+def load(environ: Mapping[str, str] = os.environ, directory: Path = DIRECTORY) -> Settings:
+    """The settings in force. Raises `SettingsError` with every problem there is."""
+    return load_with_sources(environ, directory).settings
+
+
+def load_with_sources(environ: Mapping[str, str], directory: Path = DIRECTORY) -> Loaded:
+    """As `load`, with where each value comes from."""
+    raw = overlay(environ, directory)
+    parts = _parts(raw)
+    _fill_endpoints(raw, parts, environ)
+    for key, reason, source in check(parts):
+        raw.problems.append(Problem(source or raw.source(key), dotted(key), reason))
+    if raw.problems:
+        raise SettingsError(raw.problems)
+    settings = Settings.model_validate(
+        {
+            **parts.sections,
+            "environment": parts.environment,
+            "providers": parts.providers,
+            "agents": parts.agents,
+            "rules": tuple(parts.rules.values()),
+        }
+    )
+    return Loaded(settings, FrozenDict(raw.sources))
+
+
+def _parts(raw: Raw) -> Parts:
+    parts = Parts(raw.environment)
+    for name in raw.values:
+        if name not in Settings.model_fields:
+            raw.problems.append(unknown_key(raw, (name,)))
+    for name, info in Settings.model_fields.items():
+        if name in APART:
+            continue
+        if name not in raw.values:
+            raw.problems.append(Problem(raw.base, name, "is missing; it must be set"))
+            continue
+        section = _validated(raw, (name,), info.annotation)
+        if section is not None:
+            parts.sections[name] = section
+    parts.providers, parts.provider_names = _table(raw, "providers", Provider)
+    parts.agents, parts.agent_names = _table(raw, "agents", Agent)
+    _rules(raw, parts)
+    return parts
+
+
+def _validated(raw: Raw, path: KeyPath, kind: Any) -> Any | None:
+    try:
+        return TypeAdapter[Any](kind).validate_python(raw.at(path))
+    except ValidationError as error:
+        raw.problems += explain(raw, path, error)
+        return None
+
+
+def _table(raw: Raw, name: str, kind: type[T]) -> tuple[dict[str, T], list[str]]:
+    """The valid entries of a table, and the names of all."""
+    given = raw.values.get(name)
+    if not isinstance(given, dict) or not given:
+        reason = "must be a mapping with at least one entry"
+        raw.problems.append(Problem(raw.source((name,)), name, reason))
+        return {}, []
+    valid: dict[str, T] = {}
+    names = list(cast("dict[str, Any]", given))
+    for key in names:
+        try:
+            TypeAdapter[str](Name).validate_python(key)
+        except ValidationError:
+            reason = "must be named in up to 64 of a-z, 0-9, `.`, `_` and `-`"
+            raw.problems.append(Problem(raw.source((name, key)), dotted((name, key)), reason))
+        entry = _validated(raw, (name, key), kind)
+        if entry is not None:
+            valid[key] = entry
+    return valid, names
+
+
+def _rules(raw: Raw, parts: Parts) -> None:
+    given = raw.values.get("rules")
+    if not isinstance(given, list):
+        parts.whole_rules = False
+        raw.problems.append(Problem(raw.source(("rules",)), "rules", "must be a list of rules"))
+        return
+    for index in range(len(cast("list[Any]", given))):
+        rule = _validated(raw, ("rules", index), Rule)
+        if rule is None:
+            parts.whole_rules = False
+        else:
+            parts.rules[index] = rule
+
+
+def _fill_endpoints(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
+    """Give each endpoint its key and address from the environment, as the SDKs would find them."""
+    simulator = parts.get(Simulator)
+    for name, agent in parts.agents.items():
+        provider = parts.providers.get(agent.provider)
+        if provider is None:
+            continue
+        endpoints = tuple(
+            _cleared(endpoint)
+            if simulator and simulator.mode == "always"
+            else _filled(raw, endpoint, provider, ("agents", name, "endpoints", index), environ)
+            for index, endpoint in enumerate(agent.endpoints)
+        )
+        parts.agents[name] = agent.model_copy(update={"endpoints": endpoints})
+
+
+def _cleared(endpoint: Endpoint) -> Endpoint:
+    return endpoint.model_copy(update={"api_key": None, "base_url": None})
+
+
+def _filled(
+    raw: Raw, endpoint: Endpoint, provider: Provider, path: KeyPath, environ: Mapping[str, str]
+) -> Endpoint:
+    update: dict[str, Any] = {}
+    if endpoint.api_key_env:
+        variables: tuple[str, ...] = (endpoint.api_key_env,)
+    else:
+        # A key made for the provider must not reach an address that the settings give.
+        variables = provider.api_key_env if endpoint.base_url is None else ()
+    if endpoint.api_key is None:
+        for variable in variables:
+            value, source, problem = secret(environ, variable, dotted((*path, "api_key")))
+            if problem:
+                raw.problems.append(problem)
+            if value:
+                update["api_key"] = SecretStr(value)
+                raw.sources[(*path, "api_key")] = source
+            if value or problem:
+                break
+    address = environ.get(provider.base_url_env)
+    if endpoint.base_url is None and address:
+        here = (*path, "base_url")
+        try:
+            update["base_url"] = TypeAdapter[str](BaseUrl).validate_python(address)
+            raw.sources[here] = provider.base_url_env
+        except ValidationError:
+            reason = "must be an http:// or https:// address without user, query or fragment"
+            raw.problems.append(Problem(provider.base_url_env, dotted(here), reason))
+    return endpoint.model_copy(update=update) if update else endpoint

@@ -1,0 +1,143 @@
+"""What must fit together, and what each environment refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from config.load import load
+
+
+def test_production_names_everything_it_lacks(directory, problems):
+    found = problems({"TROUPE_ENV": "production"}, directory)
+    assert {(source, key) for source, key, _ in found} == {
+        ("DATABASE_URL", "context.database_url"),
+        ("REDIS_URL", "context.redis_url"),
+        ("TROUPE_API_KEY", "auth.api_key"),
+        ("OPENAI_API_KEY", "agents.gpt.endpoints[0].api_key"),
+        ("GEMINI_API_KEY", "agents.gemini.endpoints[0].api_key"),
+    }
+
+
+def test_staging_takes_simulated_agents_but_nothing_embedded_or_open(
+    directory, problems, production
+):
+    found = problems({"TROUPE_ENV": "staging"}, directory)
+    assert [source for source, _, _ in found] == ["DATABASE_URL", "REDIS_URL", "TROUPE_API_KEY"]
+    environ = {**production, "TROUPE_ENV": "staging", "OPENAI_API_KEY": "", "GEMINI_API_KEY": ""}
+    assert all(agent.simulated for agent in load(environ, directory).agents.values())
+
+
+@pytest.mark.parametrize(
+    "lacking", ["DATABASE_URL", "REDIS_URL", "TROUPE_API_KEY", "OPENAI_API_KEY"]
+)
+def test_production_lacks_one_thing(lacking, directory, problems, production):
+    del production[lacking]
+    (problem,) = problems(production, directory)
+    assert problem[0] == lacking
+    assert problem[2].startswith("must be set")
+
+
+def test_loopback_does_not_open_production(directory, problems, production):
+    del production["TROUPE_API_KEY"]
+    (problem,) = problems({**production, "TROUPE_GATEWAY__HOST": "127.0.0.1"}, directory)
+    assert problem[0] == "TROUPE_API_KEY"
+
+
+@pytest.mark.parametrize("mode", ["fallback", "always"])
+def test_production_takes_no_simulator(mode, directory, problems, production):
+    found = problems({**production, "TROUPE_SIMULATOR__MODE": mode}, directory)
+    assert ("TROUPE_SIMULATOR__MODE", "simulator.mode") in {problem[:2] for problem in found}
+
+
+def test_a_key_for_production_has_some_length(directory, problems, production):
+    (problem,) = problems({**production, "TROUPE_API_KEY": "short"}, directory)
+    assert problem == ("TROUPE_API_KEY", "auth.api_key", "must have at least 16 characters")
+
+
+def test_an_address_stands_in_for_a_key_in_production(directory, production):
+    del production["OPENAI_API_KEY"]
+    settings = load({**production, "OPENAI_BASE_URL": "http://vllm:8000/v1"}, directory)
+    assert settings.agents["gpt"].endpoints[0].base_url == "http://vllm:8000/v1"
+
+
+def test_a_key_asked_for_by_name_may_not_be_missing_in_production(directory, problems, production):
+    file = directory / "production.yaml"
+    endpoint = "{base_url: 'http://vllm/v1', api_key_env: VLLM_KEY}"
+    file.write_text(f"{file.read_text()}\nagents: {{gpt: {{endpoints: [{endpoint}]}}}}")
+    (problem,) = problems(production, directory)
+    assert problem[:2] == ("VLLM_KEY", "agents.gpt.endpoints[0].api_key")
+    assert load({**production, "VLLM_KEY": "k"}, directory).agents["gpt"].endpoints[0].api_key
+
+
+def test_an_agent_that_nothing_stands_behind_where_nothing_may_be_simulated(directory, problems):
+    found = problems({"TROUPE_SIMULATOR__MODE": "never", "OPENAI_API_KEY": "k"}, directory)
+    assert [problem[:2] for problem in found] == [
+        ("GEMINI_API_KEY", "agents.gemini.endpoints[0].api_key")
+    ]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "troupe.example"])
+def test_beyond_loopback_a_key_is_required_in_development_too(host, directory, problems):
+    (problem,) = problems({"TROUPE_GATEWAY__HOST": host}, directory)
+    assert problem[0] == "TROUPE_API_KEY"
+    assert host in problem[2]
+    environ = {"TROUPE_GATEWAY__HOST": host, "TROUPE_API_KEY": "k"}
+    assert not load(environ, directory).open
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1", "[::1]"])
+def test_on_loopback_development_is_open(host, directory):
+    assert load({"TROUPE_GATEWAY__HOST": host}, directory).open
+
+
+@pytest.mark.parametrize(
+    ("environ", "key"),
+    [
+        ({"TROUPE_GATEWAY__PIPE_SILENCE_S": "1"}, "gateway.pipe_silence_s"),
+        ({"TROUPE_LIMITS__MAX_MESSAGE_CHARS": "2000000"}, "limits.max_message_chars"),
+        ({"TROUPE_HOSTS__PACE__URGENT_MS": "60"}, "hosts.pace.urgent_ms"),
+        ({"TROUPE_CONTEXT__POOL_MIN": "9"}, "context.pool_min"),
+        ({"TROUPE_LIMITS__PAGE_ITEMS": "101"}, "limits.page_items"),
+    ],
+)
+def test_figures_that_contradict_each_other(environ, key, directory, problems):
+    ((source, told, reason),) = problems(environ, directory)
+    assert [source] == list(environ)
+    assert told == key
+    assert ", which is " in reason
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "reason"),
+    [
+        (
+            "agents: {auto: {provider: openai, model: m}}",
+            "agents.auto",
+            "is reserved: it stands for the rules",
+        ),
+        (
+            "agents: {gpt: {endpoints: [{api_key_env: TROUPE_X}]}}",
+            "agents.gpt.endpoints[0].api_key_env",
+            "must not begin with TROUPE_, which names settings",
+        ),
+        (
+            "providers: {openai: {api_key_env: [TROUPE_X]}}",
+            "providers.openai.api_key_env[0]",
+            "must not begin with TROUPE_, which names settings",
+        ),
+        (
+            "context: {redis_url: 'http://h'}",
+            "context.redis_url",
+            "must begin with redis:// or rediss:// or unix://",
+        ),
+    ],
+)
+def test_what_cannot_be(text, key, reason, overlay, problems):
+    assert problems({}, overlay(text)) == [("config/development.yaml:1", key, reason)]
+
+
+def test_a_new_provider_is_an_entry(overlay):
+    entry = "{base_url: 'https://api.example', api_key_env: [EX_KEY], base_url_env: EX_URL}"
+    agent = "{provider: example, model: m}"
+    directory = overlay(f"providers: {{example: {entry}}}\nagents: {{ex: {agent}}}")
+    assert not load({"EX_KEY": "k"}, directory).agents["ex"].simulated

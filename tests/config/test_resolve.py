@@ -1,0 +1,82 @@
+"""Agents and rules as hosts get them: plain, final, picklable."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from config.errors import SettingsError
+from config.load import load
+from config.resolve import resolve, rule_specs, simulated
+from routing.rules import Conditions
+
+SIMULATOR = "http://127.0.0.1:9000"
+
+
+def test_without_keys_every_agent_is_simulated(directory):
+    settings = load({}, directory)
+    specs = resolve(settings, SIMULATOR)
+    assert simulated(settings) == ["gpt", "gemini"]
+    assert specs["gpt"].base_url == f"{SIMULATOR}/v1"
+    assert specs["gemini"].base_url == SIMULATOR
+    assert all(spec.simulated and spec.api_key for spec in specs.values())
+    assert specs["gpt"].model == settings.agents["gpt"].model
+
+
+def test_the_simulators_address_may_come_from_the_settings(directory):
+    settings = load({"TROUPE_SIMULATOR__URL": f"{SIMULATOR}/"}, directory)
+    assert resolve(settings)["gpt"].base_url == f"{SIMULATOR}/v1"
+
+
+def test_a_simulated_agent_without_a_simulator_stops_the_start(directory):
+    with pytest.raises(SettingsError) as caught:
+        resolve(load({"OPENAI_API_KEY": "k"}, directory))
+    (problem,) = caught.value.problems
+    assert problem.source == "TROUPE_SIMULATOR__URL"
+    assert "gemini" in problem.reason
+    assert "gpt" not in problem.reason
+
+
+def test_a_key_makes_an_agent_real_and_leaves_the_other_simulated(directory):
+    specs = resolve(load({"OPENAI_API_KEY": "k"}, directory), SIMULATOR)
+    gpt, gemini = specs["gpt"], specs["gemini"]
+    assert (gpt.base_url, gpt.api_key) == ("https://api.openai.com/v1", "k")
+    assert not gpt.simulated
+    assert gemini.simulated
+
+
+def test_an_endpoint_may_bring_its_own_address_model_and_region(overlay):
+    endpoint = "{base_url: 'http://own/v1', model: llama3, region: eu}"
+    directory = overlay(f"agents: {{gpt: {{endpoints: [{endpoint}, {{base_url: 'http://b'}}]}}}}")
+    spec = resolve(load({}, directory), SIMULATOR)["gpt"]
+    assert (spec.base_url, spec.api_key, spec.simulated) == ("http://own/v1", None, False)
+    assert (spec.model, spec.region) == ("llama3", "eu")
+
+
+def test_always_simulated_beats_key_and_address(overlay):
+    directory = overlay(
+        "simulator: {mode: always}\nagents: {gpt: {endpoints: [{base_url: 'http://own'}]}}"
+    )
+    settings = load({"OPENAI_API_KEY": "k", "GEMINI_API_KEY": "k"}, directory)
+    assert [spec.base_url for spec in resolve(settings, SIMULATOR).values()] == [
+        f"{SIMULATOR}/v1",
+        SIMULATOR,
+    ]
+
+
+def test_a_spec_travels_and_hides_its_key(directory):
+    spec = resolve(load({"OPENAI_API_KEY": "sk-hush"}, directory), SIMULATOR)["gpt"]
+    assert pickle.loads(pickle.dumps(spec)) == spec
+    assert "hush" not in repr(spec)
+
+
+def test_one_condition_and_a_list_of_them_are_the_same(overlay):
+    directory = overlay(
+        "rules:\n"
+        "- {name: a, when: {regex: x, keywords: [y, z], metadata: {k: v}}, agent: gpt}\n"
+        "- {name: b, when: else, agent: gemini}\n"
+    )
+    first, last = rule_specs(load({}, directory))
+    assert first.when == Conditions(("x",), ("y", "z"), (("k", ("v",)),), ())
+    assert (last.name, last.agent, last.when) == ("b", "gemini", None)

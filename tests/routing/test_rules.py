@@ -1,0 +1,143 @@
+"""A list of rules: what is wrong with it, each fault with its rule and field; what matches."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from contracts.decisions import RoutingInput
+from contracts.errors import InvalidRequest
+from routing.rules import MAX_RULES, Conditions, Fault, RuleSpec, compile_rules, faults_in, shown
+
+AGENTS = ("gpt", "gemini")
+ELSE = RuleSpec("rest", "gpt")
+
+
+def matched(when: Conditions, given: RoutingInput) -> str | None:
+    """What the conditions matched, None if the message went on to the last rule."""
+    rules = compile_rules([RuleSpec("first", "gemini", when), ELSE], AGENTS)
+    rule, reason = rules.first_match(given)
+    return reason if rule.name == "first" else None
+
+
+def message(text: str = "", user: str | None = None, **metadata: str) -> RoutingInput:
+    return RoutingInput(text, metadata, user)
+
+
+@pytest.mark.parametrize(
+    ("when", "given", "reason"),
+    [
+        (Conditions(keywords=("sql", "code")), message("some Code"), 'the message says "Code"'),
+        (Conditions(keywords=("code",)), message("codec"), None),
+        (Conditions(regex=("^x", "y$")), message("my"), 'the message has "y", which fits "y$"'),
+        (Conditions(regex=("^x",)), message("yx"), None),
+        (Conditions(user=("u1", "b-*")), message(user="u1"), 'the user is "u1"'),
+        (Conditions(user=("b-*",)), message(user="b-2"), 'the user is "b-2", which is like "b-*"'),
+        (Conditions(user=("*",)), message(), None),
+        (Conditions(user=("u1",)), message(user="u2"), None),
+        (Conditions(metadata=(("t", ("a", "b")),)), message(t="b"), 'metadata "t" is "b"'),
+        (Conditions(metadata=(("t", ("a",)),)), message(t="A"), None),
+        (Conditions(metadata=(("t", ("a",)),)), message(), None),
+        (Conditions(metadata=(("t", ("a",)), ("u", ("b",)))), message(t="a"), None),
+        (
+            Conditions(metadata=(("t", ("a",)), ("u", ("b",)))),
+            message(t="a", u="b"),
+            'metadata "t" is "a" and metadata "u" is "b"',
+        ),
+        (
+            Conditions(("x+",), ("hi",), (("t", ("a",)),), ("u?",)),
+            message("hi xx", "u1", t="a"),
+            'metadata "t" is "a" and the user is "u1", which is like "u?" '
+            'and the message says "hi" and the message has "xx", which fits "x+"',
+        ),
+        (Conditions(("x+",), ("hi",)), message("hi"), None),
+        (Conditions(("x+",), ("hi",)), message("xx"), None),
+    ],
+)
+def test_all_conditions_must_hold_and_one_entry_of_each(when, given, reason):
+    assert matched(when, given) == reason
+
+
+def test_the_last_rule_takes_the_rest():
+    rule, reason = compile_rules([ELSE], AGENTS).first_match(message("anything"))
+    assert (rule.agent, reason) == ("gpt", "no rule before it matched")
+
+
+def test_a_good_list_has_no_fault():
+    assert faults_in([RuleSpec("a", "gpt", Conditions(user=("x",))), ELSE], AGENTS) == []
+
+
+def test_every_fault_is_told_with_its_rule_and_field():
+    specs = [
+        RuleSpec("model", "gtp", Conditions(regex=("ok", "(", "["))),
+        RuleSpec("a", "gpt", Conditions(keywords=("",))),
+        RuleSpec("a", "gpt", Conditions()),
+        RuleSpec("b", "gpt", Conditions(user=("x" * 3_000,))),
+        RuleSpec("c", "gpt", Conditions(metadata=(("k", ()),))),
+        RuleSpec("d", "gpt", Conditions(regex=("ok",))),
+        RuleSpec("e", "gpt", Conditions(regex=("ok",))),
+        RuleSpec("f", "gpt"),
+        RuleSpec("g", "gpt", Conditions(regex=("late",))),
+        RuleSpec("h", "gpt"),
+    ]
+    faults = faults_in(specs, AGENTS)
+    assert [(fault.index, fault.name, fault.field) for fault in faults] == [
+        (0, "model", "name"),
+        (0, "model", "agent"),
+        (0, "model", "when.regex"),
+        (0, "model", "when.regex"),
+        (1, "a", "when.keywords"),
+        (2, "a", "name"),
+        (2, "a", "when"),
+        (3, "b", "when.user"),
+        (4, "c", "when.metadata.k"),
+        (6, "e", "when"),
+        (8, "g", "when"),
+        (9, "h", "when"),
+    ]
+    assert faults[1].reason == "names no agent: gtp; there is gemini, gpt"
+    assert faults[9].reason == "can never match: rule `d` asks the same"
+    assert faults[10].reason == "can never match: rule `f` before it takes everything"
+
+
+@pytest.mark.parametrize(
+    ("specs", "reason"),
+    [
+        ([], "must have at least one rule, whose `when` is `else`"),
+        (
+            [RuleSpec("a", "gpt", Conditions(user=("x",)))],
+            "must end with a rule whose `when` is `else`, so that every message has an agent",
+        ),
+        ([ELSE] * (MAX_RULES + 1), f"has more than {MAX_RULES} rules"),
+    ],
+)
+def test_a_list_that_leaves_a_message_without_an_agent(specs, reason):
+    assert faults_in(specs, AGENTS) == [Fault(None, "", "rules", reason)]
+
+
+def test_a_faulty_list_does_not_compile():
+    with pytest.raises(InvalidRequest) as caught:
+        compile_rules([RuleSpec("a", "nobody", Conditions(regex=("(",)))], AGENTS)
+    error = caught.value.as_dict()
+    assert (error["code"], error["param"]) == ("invalid_rules", "rules")
+    assert [fault["field"] for fault in error["faults"]] == ["agent", "when.regex", "rules"]
+    assert "rule 0 (a), agent: names no agent: nobody" in error["message"]
+
+
+def test_specs_travel_between_processes():
+    specs = (RuleSpec("a", "gpt", Conditions(("x",), ("y",), (("k", ("v",)),), ("u",))), ELSE)
+    assert pickle.loads(pickle.dumps(specs)) == specs
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("a\n  b\tc", '"a b c"'),
+        ("\x00\x1b[31m\u202e", '"\ufffd\ufffd[31m\ufffd"'),
+        ("x" * 61, f'"{"x" * 60}…"'),
+        (None, '""'),
+    ],
+)
+def test_a_quotation_is_one_short_harmless_line(text, quoted):
+    assert shown(text) == quoted
