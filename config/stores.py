@@ -1,0 +1,31 @@
+"""The stores that the settings describe, as a process opens them."""
+
+from __future__ import annotations
+
+from config.settings import Settings
+from context.memory import ContextMemory, ContextOptions
+
+
+def memory_of(settings: Settings) -> ContextMemory:
+    """Postgres and Redis, not opened yet. The launcher sets both addresses where none is given."""
+    context = settings.context
+    assert context.database_url is not None and context.redis_url is not None
+    return ContextMemory(
+        context.database_url.get_secret_value(),
+        context.redis_url.get_secret_value(),
+        ContextOptions(
+            hot_ttl_s=context.hot_ttl_s,
+            window_messages=context.window_messages,
+            pool_min=context.pool_min,
+            pool_max=context.pool_max,
+            redis_connections=context.redis_connections,
+            gather_s=context.gather_ms / 1000,
+            group_max=context.group_max,
+            queue_max=context.queue_max,
+            connect_timeout_s=context.connect_timeout_s,
+            postgres_timeout_s=context.postgres_timeout_s,
+            redis_timeout_s=context.redis_timeout_s,
+            redis_retry_s=context.redis_retry_s,
+            migrate_timeout_s=context.migrate_timeout_s,
+        ),
+    )

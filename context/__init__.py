@@ -1,0 +1,17 @@
+"""What a session remembers: Postgres holds the truth, Redis a hot copy of the newest context.
+
+- `memory`: ContextMemory, the `Memory` port for session hosts: wires everything below
+- `records`: Records, what the gateway reads and creates itself
+- `migrate`: brings a database to this version's tables, once, whoever starts first
+- `postgres`: pooled connections; the driver's errors become ours here and nowhere else
+- `gather`: waiting work becomes batches (pure; no SQL)
+- `writes`, `writer`: group commit: the writes of all sessions of a host share transactions
+- `wake`: activations share statements in the same way
+- `hot`: the hot copies in Redis
+- `rows`: rows to contracts' nouns and back
+- `history`, `tokens`: the window of a conversation that a model is shown
+- `text`: what no database can store is taken out of text
+
+Nothing here knows Ray, a provider, a protocol or a setting's name. Nothing outside imports
+asyncpg or redis.
+"""

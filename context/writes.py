@@ -1,0 +1,217 @@
+"""Writes: what an activation asks to be made durable, ready to share a statement with others.
+
+A write is encoded when it is made: what its maker changes afterwards does not reach it, and text
+that cannot be encoded fails its maker alone. `n` ties a write's rows together within a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Literal, NamedTuple
+
+import orjson
+
+from context.text import storable, storable_cuts
+from contracts.commands import SessionKey
+from contracts.errors import InvalidRequest
+from contracts.messages import Message, ResponseRecord
+
+Kind = Literal["turn", "delete", "metadata", "drop"]
+_numbers = count(1)
+
+
+class Stamp(NamedTuple):
+    """A session's row after a write: what a hot copy must match to be the newest."""
+
+    seq: int
+    position: int
+    edits: int
+    open_turns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write. The JSON fragments are rows of the writer's statement.
+
+    Args:
+        n: Unique in this process.
+        key: The session; a batch holds one write of each.
+        epoch: The activation that writes.
+        kind: `turn` covers whatever inserts or ends; the rest is rare and has its own statements.
+        fence: The row that takes the session's row.
+        messages: Rows to insert, joined by commas; may be empty.
+        opens: The row of a response to insert, or empty.
+        ends: The row of a response to update, or empty.
+        opened: The id of the response that is inserted.
+        ended: The id of the response that ends, and its last_seq.
+    """
+
+    n: int
+    key: SessionKey
+    epoch: int
+    kind: Kind
+    fence: str
+    messages: str = ""
+    opens: str = ""
+    ends: str = ""
+    opened: str | None = None
+    ended: tuple[str, int] | None = None
+
+    @property
+    def weight(self) -> int:
+        """Characters to send."""
+        return len(self.fence) + len(self.messages) + len(self.opens) + len(self.ends)
+
+
+def accept(
+    key: SessionKey, epoch: int, seq: int, record: ResponseRecord, items: Sequence[Message]
+) -> Write:
+    """The input of a turn and its response."""
+    n = next(_numbers)
+    positions = [item.position for item in items]
+    response = {
+        "n": n,
+        "id": record.id,
+        "status": record.status,
+        "model": record.model,
+        "agent": record.agent,
+        "created_at": record.created_at,
+        "item_id": record.item_id,
+        "epoch": epoch,
+        "input_from": min(positions, default=None),
+        "input_to": max(positions, default=None),
+        "client_id": record.client_id,
+        "user_name": record.user,
+        "previous_response_id": record.previous_response_id,
+        "instructions": record.instructions,
+        "temperature": record.temperature,
+        "top_p": record.top_p,
+        "max_output_tokens": record.max_output_tokens,
+        "background": record.background,
+        "metadata": record.metadata,
+        "decision": record.decision,
+    }
+    opened = {"opened": record.id, "client_id": record.client_id}
+    return Write(
+        n,
+        key,
+        epoch,
+        "turn",
+        _fence(n, key, epoch, seq=seq, items=items, first=min(positions, default=None), **opened),
+        messages=_messages(n, items),
+        opens=_json(response),
+        opened=record.id,
+    )
+
+
+def finish(
+    key: SessionKey, epoch: int, seq: int, record: ResponseRecord, answer: Message | None
+) -> Write:
+    """The end of a turn and its answer. What no database can hold is taken out of the text."""
+    n = next(_numbers)
+    text, cuts = storable_cuts(record.text, record.cuts)
+    said = [] if answer is None else [answer._replace(text=storable(answer.text))]
+    usage = record.usage
+    response = {
+        "n": n,
+        "org_id": key.org_id,
+        "id": record.id,
+        "status": record.status,
+        "model": record.model,
+        "agent": record.agent,
+        "item_id": record.item_id,
+        "text": text,
+        "cuts": cuts,
+        "epoch": epoch,
+        "accepted_seq": record.accepted_seq,
+        "first_seq": record.first_seq,
+        "last_seq": record.last_seq,
+        "answer_at": None if answer is None else answer.position,
+        "decision": record.decision,
+        "input_tokens": usage and usage.input_tokens,
+        "output_tokens": usage and usage.output_tokens,
+        "cached_tokens": usage and usage.cached_tokens,
+        "error": record.error,
+        "incomplete_reason": record.incomplete_reason,
+        "completed_at": record.completed_at,
+    }
+    return Write(
+        n,
+        key,
+        epoch,
+        "turn",
+        _fence(n, key, epoch, seq=seq, items=said, ended=record.id),
+        messages=_messages(n, said),
+        ends=_json(response),
+        ended=(record.id, record.last_seq),
+    )
+
+
+def add_items(key: SessionKey, epoch: int, seq: int, items: Sequence[Message]) -> Write:
+    """Messages that belong to no turn; `seq` is that of the event that tells of them."""
+    n = next(_numbers)
+    first = min((item.position for item in items), default=None)
+    return Write(
+        n,
+        key,
+        epoch,
+        "turn",
+        _fence(n, key, epoch, seq=seq, items=items, first=first),
+        messages=_messages(n, items, seq=seq, epoch=epoch),
+    )
+
+
+def delete_item(key: SessionKey, epoch: int, item_id: str) -> Write:
+    n = next(_numbers)
+    return Write(n, key, epoch, "delete", _fence(n, key, epoch, item_id=item_id))
+
+
+def update_metadata(key: SessionKey, epoch: int, metadata: dict[str, str]) -> Write:
+    n = next(_numbers)
+    return Write(n, key, epoch, "metadata", _fence(n, key, epoch, metadata=metadata))
+
+
+def drop(key: SessionKey, epoch: int) -> Write:
+    n = next(_numbers)
+    return Write(n, key, epoch, "drop", _fence(n, key, epoch))
+
+
+def _fence(
+    n: int, key: SessionKey, epoch: int, *, items: Sequence[Message] = (), **fields: Any
+) -> str:
+    row = {"n": n, "org_id": key.org_id, "session_id": key.session_id, "epoch": epoch}
+    if items:
+        row["position"] = max(item.position for item in items)
+    return _json({**row, "at": time.time(), **fields})
+
+
+def _messages(
+    n: int, items: Sequence[Message], seq: int | None = None, epoch: int | None = None
+) -> str:
+    return ",".join(
+        _json(
+            {
+                "n": n,
+                "position": item.position,
+                "id": item.id,
+                "role": item.role,
+                "content": item.text,
+                "response_id": item.response_id,
+                "created_at": item.created_at,
+                "seq": seq,
+                "epoch": epoch,
+            }
+        )
+        for item in items
+    )
+
+
+def _json(row: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(row).decode()
+    except TypeError as error:
+        # A lone surrogate or a number past 64 bits: no JSON, so no row either.
+        raise InvalidRequest("A value cannot be stored.", code="invalid_data") from error

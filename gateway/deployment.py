@@ -1,0 +1,120 @@
+"""The Gateway as a Ray Serve deployment: opens its stores and its link, then serves the app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ray import serve
+
+from config.stores import memory_of
+from contracts.hosts import Locator
+from contracts.ids import new_id
+from gateway.app import build_app
+from gateway.link import Link
+from gateway.options import AgentCard, GatewayOptions, InputLimits, Services
+from gateway.wire import WireHost
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+HEALTH_TIMEOUT_S = 2.0
+
+
+class Directory(Locator, Protocol):
+    """What a gateway needs of the Directory."""
+
+    async def start(self) -> None: ...
+
+
+class GatewayShell:
+    """The body of a replica. Serve calls `__serve_build_asgi_app__` once, on the replica's loop.
+
+    Args:
+        settings: All of them.
+        connect: Opens the way to the Directory; called in the replica.
+    """
+
+    def __init__(self, settings: Settings, connect: Callable[[Settings], Directory]) -> None:
+        self._settings = settings
+        self._directory = connect(settings)
+
+    async def __serve_build_asgi_app__(self) -> Any:
+        settings, directory = self._settings, self._directory
+        memory = memory_of(settings)
+        await memory.open()
+        link = Link(
+            new_id("gw"),
+            directory,
+            WireHost,
+            silence_s=settings.gateway.pipe_silence_s,
+            reader_events=settings.gateway.send_queue_events,
+            placements=settings.gateway.max_sockets * 2,
+            call_timeout_s=settings.gateway.request_timeout_s,
+        )
+
+        async def health() -> dict[str, str]:
+            stores, hosts = await asyncio.gather(memory.health(), hosts_health(directory))
+            return {**stores, "hosts": hosts}
+
+        return build_app(Services(link, memory.records, cards(settings), health, options(settings)))
+
+
+async def hosts_health(directory: Locator) -> str:
+    """`ok`, or what is wrong with the hosts."""
+    try:
+        async with asyncio.timeout(HEALTH_TIMEOUT_S):
+            return "ok" if await directory.hosts() else "no session host is up"
+    except Exception:  # whatever it is, the answer to the question is no
+        return "the Directory does not answer"
+
+
+def cards(settings: Settings) -> tuple[AgentCard, ...]:
+    """The agents as callers see them."""
+    return tuple(
+        AgentCard(name, agent.description, agent.provider, agent.simulated)
+        for name, agent in settings.agents.items()
+    )
+
+
+def options(settings: Settings) -> GatewayOptions:
+    """The gateway's plain values."""
+    gateway, limits, key = settings.gateway, settings.limits, settings.auth.api_key
+    return GatewayOptions(
+        open_doors=key is None,
+        api_keys=(key.get_secret_value(),) if key else (),
+        organization=settings.auth.organization,
+        cors_origins=tuple(gateway.cors_origins),
+        ticket_ttl_s=gateway.ticket_ttl_s,
+        open_requests=gateway.max_sockets,
+        body_bytes=gateway.max_body_bytes,
+        body_timeout_s=gateway.body_timeout_s,
+        open_timeout_s=gateway.open_timeout_s,
+        keepalive_s=gateway.keepalive_s,
+        limits=InputLimits(
+            message_chars=limits.max_message_chars,
+            instructions_chars=limits.max_instructions_chars,
+            input_items=limits.max_input_items,
+            metadata_pairs=limits.max_metadata_pairs,
+            metadata_key_chars=limits.max_metadata_key_chars,
+            metadata_value_chars=limits.max_metadata_value_chars,
+            id_chars=limits.max_id_chars,
+            page_items=limits.page_items,
+            max_page_items=limits.max_page_items,
+        ),
+    )
+
+
+def gateway(settings: Settings, connect: Callable[[Settings], Directory]) -> Any:
+    """The bound deployment."""
+    return serve.deployment(
+        serve.ingress()(GatewayShell),
+        name="Gateway",
+        num_replicas=settings.gateway.replicas,
+        ray_actor_options={"num_cpus": settings.gateway.cpus},
+        max_ongoing_requests=settings.gateway.max_sockets * 2,
+        graceful_shutdown_timeout_s=settings.gateway.drain_s,
+        health_check_period_s=2,
+        health_check_timeout_s=10,
+    ).bind(settings, connect)

@@ -1,0 +1,66 @@
+"""What the gateway asks of the store by itself: reading, and the birth of sessions.
+
+Everything that changes an existing session goes through the link, to the session's one writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from contracts.commands import InputItem, SessionKey
+from contracts.messages import Message, ResponseRecord
+
+
+class Conversation(Protocol):
+    """A session as the API shows it; `created_at` is in Unix seconds."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def created_at(self) -> float: ...
+    @property
+    def metadata(self) -> dict[str, str]: ...
+
+
+class Records(Protocol):
+    """Every method may raise `StoreUnavailable`. What is absent or foreign is `NotFound`.
+
+    Lists come in pages: at most `limit` rows that follow `after` in the order asked for, and
+    whether more would follow.
+    """
+
+    async def create_session(
+        self,
+        key: SessionKey,
+        *,
+        user: str | None,
+        metadata: dict[str, str],
+        items: Sequence[InputItem],
+    ) -> Conversation: ...
+
+    async def session(self, key: SessionKey) -> Conversation: ...
+
+    async def sessions(
+        self, org_id: str, *, after: str | None, limit: int, ascending: bool
+    ) -> tuple[Sequence[Conversation], bool]: ...
+
+    async def items(
+        self, key: SessionKey, *, after: str | None, limit: int, ascending: bool
+    ) -> tuple[list[Message], bool]: ...
+
+    async def item(self, key: SessionKey, item_id: str) -> Message: ...
+
+    async def response(self, org_id: str, response_id: str) -> ResponseRecord: ...
+
+    async def input_items(
+        self, org_id: str, response_id: str, *, after: str | None, limit: int, ascending: bool
+    ) -> tuple[list[Message], bool]: ...
+
+    async def continuation(self, org_id: str, response_id: str) -> SessionKey:
+        """The session in which a turn after this response belongs.
+
+        The response's own session while the response is its latest; otherwise a new session that
+        holds a copy of the conversation up to and including the response.
+        """
+        ...

@@ -1,0 +1,266 @@
+"""The Responses API: a turn asked for, read, resumed, ended.
+
+A turn belongs to its session, not to the request that asked for it. Whoever leaves may come back
+for the rest; only `cancel` ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.responses import Response
+
+from contracts.commands import Accepted, SessionKey, TurnRequest
+from contracts.errors import (
+    Conflict,
+    HostUnavailable,
+    InvalidRequest,
+    NotFound,
+    StoreUnavailable,
+    TroupeError,
+)
+from contracts.ids import MESSAGE, RESPONSE, SESSION, new_id
+from contracts.messages import ENDED, ResponseRecord
+from gateway.answers import ItemList, ResponseObject
+from gateway.call import Call, Caller, StrictRoute, answer, naming, well_formed
+from gateway.document import FAILURES, ok, ok_or_stream
+from gateway.fields import limited
+from gateway.follow import Follower
+from gateway.link import Reader
+from gateway.lists import item_page, page_of
+from gateway.presence import while_present
+from gateway.projection import Projector, response_object, sse_error
+from gateway.requests import CreateResponse, ListQuery, RetrieveQuery
+from gateway.sse import KEEP_ALIVE, EventStream, or_quiet
+from gateway.turns import IDEMPOTENCY_KEY, require_agent, turn_from_response
+
+router = APIRouter(route_class=StrictRoute, tags=["Responses"], responses=FAILURES)
+
+ResponseId = Annotated[str, Path(description="As in a response's `id`.")]
+
+
+@router.post("/v1/responses", operation_id="createResponse", responses=ok_or_stream(ResponseObject))
+async def create(
+    call: Caller,
+    body: CreateResponse,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            alias=IDEMPOTENCY_KEY,
+            pattern="^[ -~]+$",
+            description="Of two requests with one key in one conversation, the second gets 409.",
+            json_schema_extra=limited(maxLength="id_chars"),
+        ),
+    ] = None,
+) -> Response:
+    """Say something to an agent and get its answer, whole or as it comes.
+
+    Without `conversation` and `previous_response_id` a new conversation begins. A failure of the
+    agent's provider is a response whose `status` is `failed`: what was said stays said.
+    """
+    limits = call.services.options.limits
+    turn = turn_from_response(limits, body, idempotency_key)
+    require_agent(call.services, turn.model)
+    if body.background and not body.stream:
+        accepted = await _submit(call, body, turn)
+        return answer(response_object(accepted.record))
+    accepted, reader = await _start(call, body, turn)
+    follower = _follow(call, reader, accepted.response_id, -1)
+    if body.stream:
+        return _stream(call, follower, accepted.record, -1)
+    try:
+        record = await while_present(call.request.receive, follower.ended(), name="wait")
+    finally:
+        follower.close()
+    return answer(response_object(record))
+
+
+@router.get(
+    "/v1/responses/{response_id}",
+    operation_id="retrieveResponse",
+    responses=ok_or_stream(ResponseObject),
+)
+async def retrieve(
+    call: Caller,
+    response_id: ResponseId,
+    query: Annotated[RetrieveQuery, Query()],
+    last_event_id: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            pattern="^[0-9]{1,9}$",
+            description="As `starting_after`; what a browser's EventSource sends.",
+        ),
+    ] = None,
+) -> Response:
+    """A response as it is now, or the stream of its events from a place on."""
+    record = await _record(call, response_id)
+    if not query.stream:
+        return answer(response_object(await _live(call, record)))
+    after = query.starting_after
+    if after is None:
+        after = -1 if last_event_id is None else int(last_event_id)
+    key = SessionKey(call.principal.org_id, record.session_id)
+    reader = await call.services.link.attach(key, response_id=record.id, number=after)
+    return _stream(call, _follow(call, reader, record.id, after), record, after)
+
+
+@router.post(
+    "/v1/responses/{response_id}/cancel",
+    operation_id="cancelResponse",
+    responses=ok(ResponseObject),
+)
+async def cancel(call: Caller, response_id: ResponseId) -> Response:
+    """End a response that is queued or running; one that has ended stays as it is."""
+    record = await _record(call, response_id)
+    if record.status not in ENDED:
+        key = SessionKey(call.principal.org_id, record.session_id)
+        try:
+            record = await call.services.link.cancel(key, record.id)
+        except NotFound:  # it ended meanwhile
+            record = await _record(call, response_id)
+    return answer(response_object(record))
+
+
+@router.get(
+    "/v1/responses/{response_id}/input_items",
+    operation_id="listInputItems",
+    responses=ok(ItemList),
+)
+async def input_items(
+    call: Caller, response_id: ResponseId, query: Annotated[ListQuery, Query()]
+) -> Response:
+    """What was said to get this response."""
+    page = page_of(query, call.services.options.limits, MESSAGE)
+    response_id = well_formed(response_id, RESPONSE, "response_id")
+    with naming("response_id"):
+        rows, more = await call.services.records.input_items(
+            call.principal.org_id,
+            response_id,
+            after=page.after,
+            limit=page.limit,
+            ascending=page.ascending,
+        )
+    return answer(item_page(rows, more))
+
+
+# -- which session ----------------------------------------------------------------------------
+
+
+async def _session_for(call: Call, body: CreateResponse) -> SessionKey:
+    """The conversation a turn belongs to, made if there is none. Raises `NotFound`."""
+    if body.conversation is not None and body.previous_response_id is not None:
+        raise InvalidRequest(
+            "Give `conversation` or `previous_response_id`, not both.",
+            param="previous_response_id",
+            code="mutually_exclusive_parameters",
+        )
+    if body.conversation is not None:
+        given = body.conversation
+        return call.key(given if isinstance(given, str) else given.id, "conversation")
+    if body.previous_response_id is not None:
+        previous = well_formed(body.previous_response_id, RESPONSE, "previous_response_id")
+        return await call.services.records.continuation(call.principal.org_id, previous)
+    key = SessionKey(call.principal.org_id, new_id(SESSION))
+    await call.services.records.create_session(key, user=None, metadata={}, items=())
+    return key
+
+
+async def _start(call: Call, body: CreateResponse, turn: TurnRequest) -> tuple[Accepted, Reader]:
+    link = call.services.link
+    with _naming_the_place(body):
+        try:
+            return await link.start(await _session_for(call, body), turn)
+        except Conflict as error:
+            if error.cause_code != "conversation_advanced":
+                raise
+        # Somebody else went on first: this one goes its own way from that response.
+        return await link.start(await _session_for(call, body), turn)
+
+
+async def _submit(call: Call, body: CreateResponse, turn: TurnRequest) -> Accepted:
+    link = call.services.link
+    with _naming_the_place(body):
+        try:
+            return await link.submit(await _session_for(call, body), turn)
+        except Conflict as error:
+            if error.cause_code != "conversation_advanced":
+                raise
+        return await link.submit(await _session_for(call, body), turn)
+
+
+@contextmanager
+def _naming_the_place(body: CreateResponse) -> Iterator[None]:
+    field = "conversation" if body.conversation is not None else "previous_response_id"
+    with naming(field):
+        try:
+            yield
+        except Conflict as error:
+            error.param = IDEMPOTENCY_KEY if error.cause_code == "duplicate_id" else field
+            raise
+
+
+# -- reading ----------------------------------------------------------------------------------
+
+
+async def _record(call: Call, response_id: str) -> ResponseRecord:
+    response_id = well_formed(response_id, RESPONSE, "response_id")
+    with naming("response_id"):
+        return await call.services.records.response(call.principal.org_id, response_id)
+
+
+async def _live(call: Call, record: ResponseRecord) -> ResponseRecord:
+    """What the store cannot know of a turn that has not ended: ask its session.
+
+    This also wakes a session whose host died, which then settles what that host left behind.
+    """
+    if record.status in ENDED:
+        return record
+    link = call.services.link
+    key = SessionKey(call.principal.org_id, record.session_id)
+    try:
+        reader = await link.attach(key, response_id=record.id)
+    except (HostUnavailable, StoreUnavailable):
+        return record
+    except NotFound:  # it ended between the two questions
+        return await _record(call, record.id)
+    reader.close()
+    for event in reader.attached.events:
+        if event.kind in ("started", "ended") and event.response_id == record.id:
+            record = event.data
+    return record
+
+
+def _follow(call: Call, reader: Reader, response_id: str, after: int) -> Follower:
+    options = call.services.options
+    return Follower(
+        call.services.link, reader, response_id, number=after, reattach_s=options.reattach_s
+    )
+
+
+def _stream(call: Call, follower: Follower, record: ResponseRecord, after: int) -> Response:
+    options = call.services.options
+    chunks = _events(follower, record, after, options.keepalive_s, call.request_id)
+    return EventStream(chunks, send_timeout_s=options.send_timeout_s, release=follower.close)
+
+
+async def _events(
+    follower: Follower, record: ResponseRecord, after: int, keepalive_s: float, request_id: str
+) -> AsyncGenerator[bytes, None]:
+    projector = Projector(record, after)
+    try:
+        while True:
+            events = await or_quiet(follower.next(), keepalive_s)
+            if events is None:
+                yield KEEP_ALIVE
+                continue
+            chunk = projector.encode(events)
+            if chunk:
+                yield chunk
+            if events[-1].kind == "ended":
+                return
+    except TroupeError as error:
+        yield sse_error(error, request_id, projector.last)
