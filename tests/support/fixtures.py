@@ -1,0 +1,43 @@
+"""Fixtures that several suites share: one simulator and one running Troupe a test session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.simulator import SimulatorProcess
+from tests.support.troupe import RunningTroupe
+
+SCRIPTED = {
+    "NUMBERED": "scripted.ttft_ms-100.gap_ms-20.tokens-60",
+    "SLOW": "scripted.ttft_ms-200.gap_ms-40.tokens-150",
+    "BROKEN": "scripted.ttft_ms-100.gap_ms-20.tokens-40.fault-abort.at-8",
+}
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[SimulatorProcess]:
+    """A provider that remembers what it was sent."""
+    with SimulatorProcess() as running:
+        yield running
+
+
+def scripted_agents() -> dict[str, str]:
+    """Settings for agents that say what tests can count."""
+    environ: dict[str, str] = {}
+    for name, model in SCRIPTED.items():
+        environ[f"TROUPE_AGENTS__{name}__PROVIDER"] = "openai"
+        environ[f"TROUPE_AGENTS__{name}__MODEL"] = model
+    return environ
+
+
+@pytest.fixture(scope="session")
+def troupe(
+    simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningTroupe]:
+    """All of it, as `make run` starts it, with embedded servers of its own."""
+    state = tmp_path_factory.mktemp("troupe") / "state"
+    environ = {"TROUPE_SIMULATOR__URL": simulator.url, **scripted_agents()}
+    with RunningTroupe(state, environ) as running:
+        yield running
