@@ -17,7 +17,7 @@ def test_a_restart_of_everything_keeps_the_conversations(
     """`troupe` runs beside it all the while: two instances do not get in each other's way."""
     environ = {"TROUPE_SIMULATOR__URL": simulator.url, **scripted_agents()}
     one = RunningTroupe(tmp_path / "state", environ)
-    with one.start():
+    with one:
         client = openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0)
         conversation = client.conversations.create().id
         first = client.responses.create(
@@ -26,7 +26,7 @@ def test_a_restart_of_everything_keeps_the_conversations(
         stream = client.responses.create(model="numbered", input="count", stream=True)
         whole = list(stream)
         assert one.stop() == [], "processes were left behind"
-    with one.start():
+    with one:
         again = client.responses.create(
             model="gpt", input="What is my name?", conversation=conversation
         )
