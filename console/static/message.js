@@ -1,0 +1,205 @@
+/** One message on the page: made from an entry of the transcript, and kept equal to it. */
+
+import { el, icon } from "./dom.js";
+import { createFace, showFace } from "./face.js";
+import { MarkdownView } from "./render.js";
+
+/** What went wrong, in a few words, by the error's code. The server's own sentence follows it. */
+const HEADLINES = {
+  busy: "Too much at once",
+  mailbox_full: "Too many messages are waiting in this chat",
+  agent_busy: "This agent has too much to do",
+  host_full: "Troupe has too much to do",
+  too_large: "That message is too long",
+  message_too_long: "That message is too long",
+  frame_too_large: "That message is too long",
+  invalid_characters: "That message cannot be read",
+  conversation_locked: "An answer is still on its way",
+  unreachable: "The server cannot be reached",
+  unavailable: "Troupe cannot take this right now",
+  store_unavailable: "Troupe cannot take this right now",
+  host_unavailable: "Troupe cannot take this right now",
+  session_moved: "The chat moved while it answered",
+  model_not_found: "There is no agent of that name",
+  provider_rate_limited: "The model has too much to do",
+  provider_timeout: "The model took too long",
+  provider_interrupted: "The answer broke off",
+  provider_unavailable: "The model cannot be reached",
+  provider_rejected: "The model refused this message",
+  provider_unauthorized: "The model refused this Troupe’s key",
+};
+
+/** The same message would meet the same end. */
+const NOT_AGAIN = new Set([
+  "too_large",
+  "message_too_long",
+  "frame_too_large",
+  "invalid_characters",
+  "invalid_request",
+  "unsupported_parameter",
+  "model_not_found",
+  "provider_rejected",
+]);
+
+const CUT_SHORT = {
+  max_output_tokens: "The answer reached the longest that this agent may give.",
+  content_filter: "The model’s filter ended the answer here.",
+};
+
+/** @param {string} code */
+export const headline = (code) => HEADLINES[code] ?? "That did not work";
+
+/** @typedef {import("./transcript.js").Entry} Entry */
+
+/** @param {(node: HTMLElement) => void} onSettled Told of each finished block of a new answer. */
+export function createMessage(entry, onSettled) {
+  const message = entry.kind === "answer" ? new Answer(entry, onSettled) : new Words(entry);
+  message.node.dataset.key = entry.key;
+  message.update();
+  return message;
+}
+
+/** A person's message, or a note by another client. Shown as it was written. */
+class Words {
+  #entry;
+  #words = el("div", { class: "words" });
+  #below = el("div");
+  #shown = "";
+
+  constructor(entry) {
+    this.#entry = entry;
+    const label = entry.kind === "user" ? "Your message" : "Note";
+    const attributes = { class: `message ${entry.kind}`, "aria-label": label };
+    this.node = el("article", attributes, this.#words, this.#below);
+  }
+
+  update() {
+    const { text, status, error } = this.#entry;
+    this.node.dataset.status = status;
+    if (this.#words.textContent !== text) this.#words.textContent = text;
+    // Made anew only when it differs, or a button in it would lose the focus.
+    const shown = JSON.stringify([status, error]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    const below = [];
+    if (status === "sending") below.push(el("div", { class: "state", text: "Sending…" }));
+    if (status === "refused")
+      below.push(trouble(error, ["withdraw", "Edit"], ["resend", "Send again"]));
+    this.#below.replaceChildren(...below);
+  }
+}
+
+class Answer {
+  #entry;
+  #face = createFace();
+  #who = el("div", { class: "who" });
+  #waiting = el("p", { class: "waiting" }, el("i"), el("i"), el("i"));
+  #markdown = el("div", { class: "markdown" });
+  #below = el("div");
+  #view;
+  #shown = "";
+
+  constructor(entry, onSettled) {
+    this.#entry = entry;
+    const live = entry.status === "waiting" || entry.status === "streaming";
+    this.#view = new MarkdownView(this.#markdown, live ? onSettled : undefined);
+    this.#waiting.append(el("span", { class: "visually-hidden", text: "Waiting for the answer" }));
+    this.node = el(
+      "article",
+      { class: "message answer" },
+      this.#face,
+      this.#who,
+      this.#waiting,
+      this.#markdown,
+      this.#below,
+    );
+  }
+
+  update() {
+    const { text, status, decision } = this.#entry;
+    const ended = status !== "waiting" && status !== "streaming";
+    this.node.dataset.status = status;
+    this.node.setAttribute("aria-busy", String(!ended));
+    this.#waiting.hidden = ended || text !== "";
+    this.#view.update(text, ended);
+
+    const shown = JSON.stringify([status, decision, this.#entry.error, ended && text !== ""]);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    const name = decision?.agent ?? (ended ? "Agent" : "");
+    this.#who.textContent = name;
+    this.node.setAttribute("aria-label", name ? `Answer by ${name}` : "Answer");
+    showFace(this.#face, name);
+    this.#below.replaceChildren(...this.#footer(ended));
+  }
+
+  #footer(ended) {
+    const { text, status, decision, error } = this.#entry;
+    if (!ended) return [];
+    const below = [];
+    if (status === "failed") below.push(trouble(error, ["retry", "Try again"]));
+    if (status === "cancelled")
+      below.push(mild("This answer was stopped.", ["retry", "Ask again"]));
+    if (status === "incomplete") {
+      below.push(mild(CUT_SHORT[error?.reason] ?? "The answer ended before it was complete."));
+    }
+    const actions = text
+      ? el(
+          "button",
+          { type: "button", class: "quiet", data: { action: "copy-answer" } },
+          icon("copy"),
+          el("span", { text: "Copy" }),
+        )
+      : null;
+    const why = decision ? whyThisAgent(decision) : null;
+    if (actions || why) below.push(el("div", { class: "after" }, actions, why));
+    return below;
+  }
+}
+
+/** The reason is a sentence of the router's own, which names the rule. */
+function whyThisAgent({ agent, rule, reason }) {
+  const why = rule === "model" ? ", as you chose" : `. ${reason ?? ""}`;
+  return el(
+    "span",
+    { class: "decision" },
+    icon("route"),
+    el("span", {}, "Answered by ", el("b", { text: agent }), why),
+  );
+}
+
+/** @param {...[string, string]} actions Name and words of each button. */
+function trouble(error, ...actions) {
+  const { code = "", message = "", request_id: requestId } = error ?? {};
+  const useful = actions.filter(([action]) => action !== "resend" || !NOT_AGAIN.has(code));
+  return el(
+    "div",
+    { class: "trouble", role: "alert" },
+    el("strong", {}, icon("warn"), headline(code)),
+    message ? el("p", { text: message }) : null,
+    requestId ? el("small", { text: `Request ${requestId}` }) : null,
+    buttons(useful),
+  );
+}
+
+function mild(words, ...actions) {
+  const box = el("div", { class: "trouble mild" }, el("p", { text: words }));
+  if (actions.length) box.append(buttons(actions));
+  return box;
+}
+
+function buttons(actions) {
+  const icons = { retry: "retry", resend: "retry", withdraw: "edit" };
+  return el(
+    "div",
+    { class: "buttons" },
+    ...actions.map(([action, words]) =>
+      el(
+        "button",
+        { type: "button", class: "plain", data: { action } },
+        icon(icons[action]),
+        words,
+      ),
+    ),
+  );
+}
