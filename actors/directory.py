@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.host import NAMESPACE, session_host
 from actors.placement import Placement
@@ -47,11 +48,8 @@ class DirectoryShell:
         """Bring up the hosts; returns their ids once all of them answer. Idempotent."""
         if self._watcher is None:
             me = ray.get_runtime_context().current_actor
-            host = session_host(self._settings)
             self._actors = [
-                host.options(
-                    name=f"host-{n}", namespace=NAMESPACE, lifetime="detached", get_if_exists=True
-                ).remote(self._settings, me)
+                session_host(self._settings, f"host-{n}").remote(self._settings, me)
                 for n in range(self._settings.hosts.count)
             ]
             self._watcher = spawn(self._watch(), name="directory-watch")
@@ -79,7 +77,7 @@ class DirectoryShell:
             return
         try:
             answered = await asyncio.wait_for(_reply(handle.ping.remote()), PING_TIMEOUT_S)
-        except (TimeoutError, ray.exceptions.RayError):
+        except (TimeoutError, RayError):
             answered = None
         if answered != host_id:
             log.warning("host %s is gone", host_id)
@@ -107,7 +105,7 @@ class DirectoryShell:
     async def _revive(self, actor: Any) -> None:
         try:
             await asyncio.wait_for(_reply(actor.start.remote()), START_TIMEOUT_S)
-        except (TimeoutError, ray.exceptions.RayError) as error:
+        except (TimeoutError, RayError) as error:
             log.warning("a host does not start: %r", error)
 
 
@@ -130,11 +128,11 @@ class RayDirectory:
         """Where each session lives. Raises `HostUnavailable`."""
         try:
             return await self._handle.locate.remote(keys)
-        except ray.exceptions.RayTaskError as error:
+        except RayTaskError as error:
             if isinstance(error.cause, HostUnavailable):
                 raise error.cause from None
             raise
-        except ray.exceptions.RayActorError:
+        except RayActorError:
             raise HostUnavailable("The Directory is restarting.", retry_after=1) from None
 
     async def suspect(self, host_id: str) -> None:
@@ -147,8 +145,16 @@ class RayDirectory:
 def open_directory(settings: Settings) -> Any:
     """The actor handle of the cluster's one Directory, created by whoever asks first."""
     return (
-        ray.remote(num_cpus=0.1, max_restarts=-1, max_concurrency=1000)(DirectoryShell)
-        .options(name=NAME, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
+        ray.remote(DirectoryShell)
+        .options(
+            name=NAME,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0.1,
+            max_restarts=-1,
+            max_concurrency=1000,
+        )
         .remote(settings)
     )
 

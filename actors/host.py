@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import ray
+from ray.exceptions import RayError
 
 from actors.desk import Desk, Seat
 from actors.runtime import HostLimits, HostRuntime
@@ -21,6 +22,7 @@ from actors.session import SessionLimits
 from agents.registry import build
 from agents.spec import AgentSpec
 from config.resolve import resolve, rule_specs
+from config.stores import memory_of
 from context.memory import ContextMemory
 from contracts.hosts import HostAddress
 from contracts.ids import new_id
@@ -58,7 +60,7 @@ class HostShell:
 
     async def _start(self) -> None:
         settings = self._settings
-        self._memory = ContextMemory(context_options(settings))
+        self._memory = memory_of(settings)
         await self._memory.open()
         self._runtime = runtime_of(self._host_id, settings, self._memory)
         self._server = HostServer(self._runtime, ray.util.get_node_ip_address())
@@ -92,7 +94,7 @@ class HostShell:
                 )
                 if not known:
                     await self._register(runtime, address)
-            except ray.exceptions.RayError as error:
+            except RayError as error:
                 log.warning("the Directory does not answer: %r", error)
 
 
@@ -156,11 +158,18 @@ def desk_of(settings: Settings) -> Desk:
     return Desk(seats, compile_rules(rule_specs(settings), seats))
 
 
-def session_host(settings: Settings) -> Any:
-    """The actor class, sized by settings. `control` stays free however busy sessions are."""
-    return ray.remote(
+def session_host(settings: Settings, name: str) -> Any:
+    """The actor class of the host of this name, sized by settings.
+
+    It outlives the Directory that creates it, and asks for CPUs and memory, since an actor that
+    asks for nothing makes no cluster grow.
+    """
+    return ray.remote(HostShell).options(
+        name=name,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
         num_cpus=settings.hosts.cpus,
         memory=settings.hosts.memory_mb * 2**20,
         max_restarts=-1,
-        concurrency_groups={"control": 8},
-    )(HostShell)
+    )

@@ -78,9 +78,7 @@ class Outlet:
 class Pacer:
     """Decides when a session's events are cut and put into its outlets."""
 
-    def __init__(
-        self, bulk_s: float, phases: int, ship: Callable[[Session], None]
-    ) -> None:
+    def __init__(self, bulk_s: float, phases: int, ship: Callable[[Session], None]) -> None:
         self._tick_s = bulk_s / phases
         self._ship = ship
         self._slots: list[set[Session]] = [set() for _ in range(phases)]

@@ -16,7 +16,7 @@ from contextlib import aclosing
 from actors.runtime import HostRuntime
 from contracts.errors import HostUnavailable
 from contracts.tasks import spawn, stop
-from contracts.wire import frame, greet, new_token, read_frame
+from contracts.wire import frame, greet, hang_up, new_token, read_frame
 
 log = logging.getLogger("troupe.actors.server")
 
@@ -69,7 +69,7 @@ class HostServer:
             log.info("a gateway left")
         finally:
             await stop(sending)
-            writer.close()
+            await hang_up(writer)
 
     async def _send(self, writer: asyncio.StreamWriter, gateway_id: str) -> None:
         """Parcels to one gateway. One that does not read fills its outlet, which then closes."""

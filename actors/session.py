@@ -235,7 +235,7 @@ class Session:
     async def _attach(self, gateway_id: str, command: Attach) -> Attached:
         # Ship first: those already attached get what is there before the newcomer's replay ends.
         self._ship()
-        state, events = self.state, self.log
+        events = self.log
         recovered, snapshot = True, None
         replay: tuple[Event, ...] | None = ()
         if command.response_id is not None:
@@ -244,10 +244,7 @@ class Session:
                 replay = await self._ended_response(command.response_id)
         elif command.after is not None:
             after = command.after
-            if after.epoch == events.epoch:
-                replay = events.since(after.seq)
-            else:
-                replay = None
+            replay = events.since(after.seq) if after.epoch == events.epoch else None
             if replay is None and after.epoch > 0:
                 replay = await self._replay(after)
             if replay is None:
@@ -379,7 +376,9 @@ class Session:
     def _messages(self, items: tuple[InputItem, ...], response_id: str | None) -> list[Message]:
         now = self._clock()
         return [
-            Message(new_id(MESSAGE), self.state.position + n, item.role, item.text, now, response_id)
+            Message(
+                new_id(MESSAGE), self.state.position + n, item.role, item.text, now, response_id
+            )
             for n, item in enumerate(items, start=1)
         ]
 

@@ -50,7 +50,5 @@ class NoMemory:
     async def response(self, org_id: str, response_id: str) -> ResponseRecord:
         raise NotFound(f"No response {response_id!r}.", param="response_id")
 
-    async def events_since(
-        self, key: SessionKey, after: Cursor, limit: int
-    ) -> list[Event] | None:
+    async def events_since(self, key: SessionKey, after: Cursor, limit: int) -> list[Event] | None:
         return None

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
-from typing import Protocol, cast
+from typing import Protocol
 
 from actors.desk import Seat
 from actors.log import EventLog
@@ -165,9 +165,7 @@ class Turn:
     def _fail(self, error: TroupeError) -> None:
         self.record.status = "failed"
         self.record.error = {"code": error.cause_code, "message": error.message}
-        log.warning(
-            "turn %s failed: %s: %s", self.record.id, error.cause_code, error.message
-        )
+        log.warning("turn %s failed: %s: %s", self.record.id, error.cause_code, error.message)
 
     async def _listen(self) -> None:
         """One loop for all attempts; a new one only as long as nobody has heard a word."""
@@ -185,7 +183,7 @@ class Turn:
                 await asyncio.sleep(min(error.retry_after or 0.1 * attempt, 1.0))
 
     async def _listen_once(self) -> None:
-        stream = cast("AsyncIterator[str | End]", self.seat.agent.stream(self.request))
+        stream = self.seat.agent.stream(self.request)
         async with aclosing(stream) as items:  # type: ignore[type-var]
             async for item in items:
                 if not isinstance(item, str):

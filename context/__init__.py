@@ -3,7 +3,7 @@
 - `memory`: ContextMemory, the `Memory` port for session hosts: wires everything below
 - `records`: Records, what the gateway reads and creates itself
 - `migrate`: brings a database to this version's tables, once, whoever starts first
-- `postgres`: pooled connections; the driver's errors become ours here and nowhere else
+- `driver`: the only module that imports asyncpg; `postgres`: pooled connections, our errors
 - `gather`: waiting work becomes batches (pure; no SQL)
 - `writes`, `writer`: group commit: the writes of all sessions of a host share transactions
 - `wake`: activations share statements in the same way

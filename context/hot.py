@@ -63,9 +63,7 @@ def newest(messages: Sequence[Message], limit: int, chars: int) -> list[Message]
 def pack(key: SessionKey, stamp: Stamp, messages: Sequence[Message]) -> bytes:
     """A copy as Redis keeps it. It names its session, so a key mistaken cannot leak another's."""
     rows = [tuple(message) for message in messages]
-    return orjson.dumps(
-        [key.org_id, key.session_id, stamp.seq, stamp.position, stamp.edits, rows]
-    )
+    return orjson.dumps([key.org_id, key.session_id, stamp.seq, stamp.position, stamp.edits, rows])
 
 
 def unpack(key: SessionKey, packed: bytes) -> HotCopy | None:
@@ -94,6 +92,7 @@ class Hot:
         timeout_s: For one exchange with Redis.
         retry_s: Seconds that Redis is left alone after it failed.
         queue_max: Sessions whose copies may wait to be written; beyond, the oldest is dropped.
+        gather_s: Seconds a copy waits for company: nobody waits for it, and each exchange costs.
         window_messages: Newest messages of a copy.
         window_chars: Characters of a copy.
     """
@@ -107,6 +106,7 @@ class Hot:
         timeout_s: float = 0.5,
         retry_s: float = 1.0,
         queue_max: int = 5000,
+        gather_s: float = 0.05,
         window_messages: int = 200,
         window_chars: int = 400_000,
     ) -> None:
@@ -117,6 +117,7 @@ class Hot:
         self._timeout_s = timeout_s
         self._retry_s = retry_s
         self._queue_max = queue_max
+        self._gather_s = gather_s
         self._window_messages = window_messages
         self._window_chars = window_chars
         self._redis: Redis | None = None
@@ -129,7 +130,7 @@ class Hot:
         self._away_until = 0.0
 
     def open(self) -> None:
-        self._redis = Redis.from_url(
+        self._redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
             self._url,
             protocol=2,
             max_connections=self._connections,
@@ -165,7 +166,7 @@ class Hot:
         self._note(key, None)
 
     async def read(self, keys: Sequence[SessionKey]) -> list[HotCopy | None]:
-        """The copies of these sessions, None where there is none. Never raises, never waits long."""
+        """The copies of these sessions, None where there is none. Never raises."""
         if self._redis is None or self._is_resting():
             return [None] * len(keys)
         try:
@@ -183,7 +184,7 @@ class Hot:
             return "closed"
         try:
             async with asyncio.timeout(timeout_s):
-                await self._redis.ping()
+                await self._redis.ping()  # pyright: ignore[reportUnknownMemberType]
         except TimeoutError:
             return f"no answer within {timeout_s:g} s"
         except _AWAY:
@@ -206,6 +207,8 @@ class Hot:
     async def _work(self) -> None:
         while True:
             await self._arrived.wait()
+            if len(self._queue) < _PIPELINE:
+                await asyncio.sleep(self._gather_s)
             batch = {key: self._queue[key] for key in islice(self._queue, _PIPELINE)}
             for key in batch:
                 del self._queue[key]
@@ -214,9 +217,7 @@ class Hot:
                 self._arrived.clear()
                 self._idle.set()
 
-    async def _send(
-        self, batch: dict[SessionKey, tuple[Stamp, Sequence[Message]] | None]
-    ) -> None:
+    async def _send(self, batch: dict[SessionKey, tuple[Stamp, Sequence[Message]] | None]) -> None:
         if self._redis is None or self._is_resting():
             self.counts["dropped"] += len(batch)
             return

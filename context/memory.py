@@ -196,9 +196,7 @@ class ContextMemory:
     async def response(self, org_id: str, response_id: str) -> ResponseRecord:
         return await self.records.response(org_id, response_id)
 
-    async def events_since(
-        self, key: SessionKey, after: Cursor, limit: int
-    ) -> list[Event] | None:
+    async def events_since(self, key: SessionKey, after: Cursor, limit: int) -> list[Event] | None:
         return await events_since(self._postgres, key, after, limit)
 
     def _keep_hot(self, key: SessionKey, stamp: Stamp | None, window: list[Message]) -> None:

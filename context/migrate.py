@@ -16,15 +16,10 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import asyncpg
-
+from context.driver import DRIVER_ERRORS, Connection, connect
 from context.postgres import unavailable
 from contracts.errors import TroupeError
-
-if TYPE_CHECKING:
-    from context.postgres import Connection
 
 log = logging.getLogger("troupe.context.migrate")
 
@@ -80,14 +75,14 @@ async def migrate(url: str, *, timeout_s: float = 60.0, folder: Path = FOLDER) -
     migrations = load(folder)
     try:
         async with asyncio.timeout(timeout_s):
-            connection: Connection = await asyncpg.connect(url)
+            connection = await connect(url)
             try:
                 return await _apply(connection, migrations)
             finally:
                 # Closing gives the lock back too. Not inside the timeout's reach when it is over,
                 # hence no graceful goodbye.
                 connection.terminate()
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DRIVER_ERRORS as error:
         raise unavailable(error) from error
 
 

@@ -1,4 +1,4 @@
-"""Connections to Postgres, and the one place where the driver's errors become ours.
+"""Connections to Postgres, and the place where the driver's errors become ours.
 
 Every query of this package looks rows up by key, and most are prepared while their tables are
 still empty. So each connection is told to plan once (`plan_cache_mode`) and to go by index: a plan
@@ -12,22 +12,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-import asyncpg
-
+from context.driver import DRIVER_ERRORS, Connection, Pool, Row, connect, create_pool, is_data_error
 from contracts.errors import InvalidRequest, NotFound, StoreUnavailable, TroupeError
-
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
-    Pool = asyncpg.Pool[asyncpg.Record]
 
 log = logging.getLogger("troupe.context.postgres")
 
 Written = Literal["no", "unknown"]
-_AWAY = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 _ID_CHARS = 200
 
 
@@ -42,18 +36,6 @@ def unavailable(error: BaseException, written: Written = "no") -> StoreUnavailab
     if written == "unknown":
         said = "The store broke off before it answered; whether it stored anything is unknown."
     return StoreUnavailable(said, retry_after=1, details={"written": written})
-
-
-def is_data_error(error: BaseException) -> bool:
-    """Whether the values were at fault (SQLSTATE 22, 23), so that others would be taken."""
-    if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in ("22", "23")
-    return isinstance(error, asyncpg.DataError)
-
-
-def is_rolled_back(error: BaseException) -> bool:
-    """Whether the transaction was undone for another's sake (SQLSTATE 40): try it again."""
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] == "40"
 
 
 def refused(error: BaseException) -> TroupeError:
@@ -108,7 +90,7 @@ class Postgres:
         if self._pool is not None:
             return
         try:
-            self._pool = await asyncpg.create_pool(
+            self._pool = await create_pool(
                 self._url,
                 min_size=self._pool_min,
                 max_size=self._pool_max,
@@ -118,7 +100,7 @@ class Postgres:
                 reset=_keep_settings,
                 server_settings={"application_name": self._name},
             )
-        except _AWAY as error:
+        except DRIVER_ERRORS as error:
             raise unavailable(error) from error
 
     async def aclose(self, timeout_s: float = 5.0) -> None:
@@ -135,19 +117,19 @@ class Postgres:
     async def connect(self) -> Connection:
         """A connection outside the pool, the caller's to close. Raises `StoreUnavailable`."""
         try:
-            connection: Connection = await asyncpg.connect(
+            connection = await connect(
                 self._url,
                 timeout=self._connect_timeout_s,
                 command_timeout=self._timeout_s,
                 server_settings={"application_name": f"{self._name}-writer"},
             )
             await self._prepare(connection)
-        except _AWAY as error:
+        except DRIVER_ERRORS as error:
             raise unavailable(error) from error
         return connection
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection]:
         """One of the pool's, for as long as the block lasts.
 
         Raises:
@@ -158,17 +140,17 @@ class Postgres:
             raise StoreUnavailable("The store is closed.", details={"written": "no"})
         try:
             async with self._pool.acquire(timeout=self._connect_timeout_s) as connection:
-                yield connection  # type: ignore[misc]  # the pool's proxy stands for it
-        except _AWAY as error:
+                yield connection
+        except DRIVER_ERRORS as error:
             if is_data_error(error):
                 raise refused(error) from error
             raise unavailable(error) from error
 
-    async def fetch(self, query: str, *args: Any) -> list[asyncpg.Record]:
+    async def fetch(self, query: str, *args: Any) -> list[Row]:
         async with self.connection() as connection:
             return await connection.fetch(query, *args)
 
-    async def fetchrow(self, query: str, *args: Any) -> asyncpg.Record | None:
+    async def fetchrow(self, query: str, *args: Any) -> Row | None:
         async with self.connection() as connection:
             return await connection.fetchrow(query, *args)
 

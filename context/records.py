@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
 import orjson
 
 from context import rows
+from context.driver import Row, is_duplicate
 from context.postgres import Postgres, known
 from contracts.commands import InputItem, SessionKey
 from contracts.errors import Conflict, InvalidRequest, NotFound
@@ -134,7 +134,7 @@ class Records:
                 _CREATE, *key, time.time(), user_id, _json(metadata or {}), _json(messages)
             )
         except InvalidRequest as error:
-            if isinstance(error.__cause__, asyncpg.UniqueViolationError):
+            if is_duplicate(error.__cause__):
                 raise Conflict("There is a conversation with that id.") from error
             raise
         if row is None:
@@ -315,7 +315,7 @@ class Records:
         """The response that was accepted last in a session. Raises `NotFound`."""
         return (await self.session(key)).last_response_id
 
-    async def _response(self, org_id: str, response_id: str) -> asyncpg.Record:
+    async def _response(self, org_id: str, response_id: str) -> Row:
         known(org_id, response_id)
         row = await self._postgres.fetchrow(
             f"SELECT {rows.RESPONSE} FROM responses WHERE id = $2 AND org_id = $1",
@@ -327,7 +327,7 @@ class Records:
         return row
 
 
-def _session(row: asyncpg.Record) -> SessionRow:
+def _session(row: Row) -> SessionRow:
     return SessionRow(
         key=SessionKey(row["org_id"], row["id"]),
         created_at=row["created_at"],

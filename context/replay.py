@@ -18,18 +18,21 @@ from contracts.events import Cursor, Event, events_of
 from contracts.messages import ENDED, Message, ResponseRecord
 
 _CANCELLED_UNHEARD = 16
-"""Turns cancelled while they waited: their events may stand before those of an older turn."""
+"""Turns cancelled while they waited, whose events stand in the midst of an older turn's."""
 
 _SESSION = """
 SELECT last_seq, edited_seq, cardinality(open_turns) AS open_turns FROM sessions
 WHERE org_id = $1 AND id = $2
 """
 
+# All that ended at the cursor or later, and what younger turns ended in the midst of them.
 _TURNS = f"""
-SELECT {rows.RESPONSE} FROM (
+WITH newest AS (
     SELECT * FROM responses WHERE session_id = $2 AND org_id = $1 ORDER BY turn DESC LIMIT $4
-) AS newest
-WHERE last_seq >= $3 AND status = ANY ($5::text[])
+)
+SELECT {rows.RESPONSE} FROM newest
+WHERE status = ANY ($5::text[])
+    AND turn >= (SELECT min(turn) FROM newest WHERE last_seq >= $3 AND status = ANY ($5::text[]))
 """
 
 _INPUTS = f"""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import asyncpg
 import orjson
 
+from context.driver import Row
 from contracts.messages import Message, ResponseRecord, Usage
 
 MESSAGE = "id, position, role, content, created_at, response_id"
@@ -21,7 +21,7 @@ RESPONSE = (
 """The columns of a `ResponseRecord`, and the positions of the turn's input."""
 
 
-def message(row: asyncpg.Record) -> Message:
+def message(row: Row) -> Message:
     return Message(*row)
 
 
@@ -30,7 +30,7 @@ def json_object(text: str | None) -> dict[str, Any]:
     return orjson.loads(text) if text else {}
 
 
-def response(row: asyncpg.Record) -> ResponseRecord:
+def response(row: Row) -> ResponseRecord:
     usage = None
     if row["input_tokens"] is not None:
         usage = Usage(row["input_tokens"], row["output_tokens"], row["cached_tokens"])

@@ -16,10 +16,10 @@ from asyncio import gather
 from collections.abc import Sequence
 from typing import Any
 
-import asyncpg
 import orjson
 
 from context import rows
+from context.driver import Row
 from context.gather import Gatherer
 from context.hot import Hot
 from context.postgres import Postgres, known
@@ -194,8 +194,9 @@ class Waker:
             self._window_messages,
             self._window_chars,
         )
-        for n, *message in found:
-            states[n - 1].messages.append(Message(*message))
+        for n, *columns in found:
+            state = states[int(n) - 1]
+            state.messages.append(Message(*columns))
 
 
 def _columns(keys: Sequence[SessionKey]) -> tuple[list[str], list[str]]:
@@ -210,7 +211,7 @@ def _fences(states: Sequence[SessionState]) -> str:
     return orjson.dumps(fences).decode()
 
 
-def _state(key: SessionKey, row: asyncpg.Record) -> SessionState:
+def _state(key: SessionKey, row: Row) -> SessionState:
     return SessionState(
         key=key,
         epoch=row["epoch"],

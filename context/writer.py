@@ -13,18 +13,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-import asyncpg
 
 from context import statements
+from context.driver import Connection, Row, is_data_error, is_duplicate, is_rolled_back
 from context.gather import Gatherer
-from context.postgres import Postgres, is_data_error, is_rolled_back, refused, unavailable
+from context.postgres import Postgres, refused, unavailable
 from context.writes import Kind, Stamp, Write
 from contracts.errors import Conflict, Deposed, NotFound, StoreUnavailable, TroupeError
-
-if TYPE_CHECKING:
-    from context.postgres import Connection
 
 log = logging.getLogger("troupe.context.writer")
 
@@ -98,7 +93,7 @@ class Writer:
         """
         return await self._gatherer.submit(write)
 
-    async def _commit(self, writes: Sequence[Write]) -> Sequence[Stamp | None | Exception]:
+    async def _commit(self, writes: Sequence[Write]) -> Sequence[Stamp | Exception | None]:
         try:
             connection = await self._connected()
         except StoreUnavailable as error:
@@ -115,10 +110,10 @@ class Writer:
 
     async def _one_by_one(
         self, writes: Sequence[Write], reason: Exception
-    ) -> Sequence[Stamp | None | Exception]:
+    ) -> Sequence[Stamp | Exception | None]:
         if len(writes) > 1:
             log.info("%d writes are tried one by one: %s", len(writes), reason)
-        results: list[Stamp | None | Exception] = []
+        results: list[Stamp | Exception | None] = []
         for write in writes:
             if len(writes) == 1 and is_data_error(reason):
                 results.append(_refused(reason))
@@ -139,7 +134,7 @@ class Writer:
 
     async def _transaction(
         self, connection: Connection, writes: Sequence[Write]
-    ) -> Sequence[Stamp | None | Exception]:
+    ) -> Sequence[Stamp | Exception | None]:
         # By key, so that hosts that write to the same sessions take their rows in one order.
         ordered = sorted(writes, key=lambda write: write.key)
         turns = [write for write in ordered if write.kind == "turn"]
@@ -189,7 +184,7 @@ class Writer:
             raise
         return self._connection
 
-    def _broken(self, error: Exception, writes: Sequence[Write]) -> list[Stamp | None | Exception]:
+    def _broken(self, error: Exception, writes: Sequence[Write]) -> list[Stamp | Exception | None]:
         self._disconnect()
         away = unavailable(error, "unknown")
         return [_again(away) for _ in writes]
@@ -204,7 +199,7 @@ def _array(rows: Sequence[str]) -> str:
     return f"[{','.join(rows)}]"
 
 
-def _stamps(rows: Sequence[asyncpg.Record]) -> dict[int, Stamp]:
+def _stamps(rows: Sequence[Row]) -> dict[int, Stamp]:
     return {n: Stamp(*stamp) for n, *stamp in rows}
 
 
@@ -214,13 +209,13 @@ def _again(error: StoreUnavailable) -> StoreUnavailable:
 
 
 def _refused(error: Exception) -> TroupeError:
-    if isinstance(error, asyncpg.UniqueViolationError):
+    if is_duplicate(error):
         log.warning("a write clashes with what is stored: %s", error)
         return Conflict("What is written is there already.")
     return refused(error)
 
 
-def _reason(write: Write, found: Any) -> Result:
+def _reason(write: Write, found: Row) -> Result:
     """Why a write's fence did not hold."""
     if found["epoch"] is None:
         return NotFound("There is no such conversation.")

@@ -85,9 +85,7 @@ class Memory(Protocol):
         """One response. Raises `NotFound`."""
         ...
 
-    async def events_since(
-        self, key: SessionKey, after: Cursor, limit: int
-    ) -> list[Event] | None:
+    async def events_since(self, key: SessionKey, after: Cursor, limit: int) -> list[Event] | None:
         """Every event after the cursor up to the last stored one, without a gap, oldest first.
 
         None when the store cannot give them back: more than `limit` events, a cursor whose event

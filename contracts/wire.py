@@ -14,6 +14,7 @@ alone: host and gateway each send a nonce and answer the other's with an HMAC ov
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import pickle
@@ -40,9 +41,7 @@ def _proof(token: str, side: bytes, nonce: bytes, gateway_id: bytes) -> bytes:
     return hmac.new(token.encode(), message, hashlib.sha256).digest()
 
 
-async def greet(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str
-) -> str:
+async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str) -> str:
     """The host's half of the handshake; returns the gateway's id.
 
     Raises:
@@ -88,8 +87,15 @@ def pack(value: Any) -> bytes:
     return frame(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
 
 
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close, and wait until the socket is; however the connection stood."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
-    """The body of the next frame, still pickled. Raises `asyncio.IncompleteReadError` at the end."""
+    """The body of the next frame, still pickled; `asyncio.IncompleteReadError` at the end."""
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
     if length > MAX_FRAME_BYTES:
         raise HostUnavailable(f"A frame of {length} bytes is over the limit.")

@@ -58,6 +58,7 @@ class Item(Shape):
     status: Literal["completed"]
     role: Literal["user", "assistant", "system", "developer"]
     content: list[InputText | OutputText]
+    response_id: str | None
 
 
 class CachedTokens(Shape):

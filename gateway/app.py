@@ -87,9 +87,10 @@ def _http(services: Services, doors: Doors) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.doors = doors
-    errors.install(app)
-    for part in (responses, conversations, chat, models, tickets, health):
+    parts = (responses, conversations, chat, models, tickets, health)
+    for part in parts:
         app.include_router(part.router)
+    errors.install(app, [route for part in parts for route in part.router.routes])
     pages.install(app, static_directory())
 
     document.install(app, services.options.limits)

@@ -21,6 +21,8 @@ from gateway.options import Services
 from gateway.scope import principal_of, request_id_of
 
 ID_CHARS = 37
+_OF_THE_STORE = frozenset({"after", "item_id"})
+"""Fields that the store names by itself, since only it knows which of two was not there."""
 
 
 class _StrictRequest(Request):
@@ -79,7 +81,7 @@ def naming(param: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        if error.param != "after":
+        if error.param not in _OF_THE_STORE:
             error.param = param
         raise
 

@@ -49,7 +49,7 @@ async def create(call: Caller, body: CreateChatCompletion) -> Response:
     _, reader = await call.services.link.start(key, turn)
     # Closing the reader ends a stateless session, and with it the turn. Such a session cannot be
     # found again, so the loss of its host is final.
-    follower = Follower(call.services.link, reader, turn.response_id, number=-1, reattach_s=0)
+    follower = Follower(call.services.link, reader, turn.response_id, number=-1, reattach_s=None)
     chat = _Chat(call, key, body, follower)
     try:
         return await (chat.stream() if body.stream else chat.whole())

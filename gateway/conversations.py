@@ -138,7 +138,8 @@ async def create_items(
 async def retrieve_item(call: Caller, conversation_id: ConversationId, item_id: ItemId) -> Response:
     key = call.key(conversation_id, "conversation_id")
     item_id = well_formed(item_id, MESSAGE, "item_id")
-    return answer(item_object(await call.services.records.item(key, item_id)))
+    with naming("conversation_id"):
+        return answer(item_object(await call.services.records.item(key, item_id)))
 
 
 @router.delete(
@@ -149,7 +150,9 @@ async def retrieve_item(call: Caller, conversation_id: ConversationId, item_id: 
 async def delete_item(call: Caller, conversation_id: ConversationId, item_id: ItemId) -> Response:
     """Take one item out of the conversation; gives the conversation back."""
     key = call.key(conversation_id, "conversation_id")
-    await call.services.link.delete_item(key, well_formed(item_id, MESSAGE, "item_id"))
+    item_id = well_formed(item_id, MESSAGE, "item_id")
+    with naming("conversation_id"):
+        await call.services.link.delete_item(key, item_id)
     return answer(conversation_object(await _conversation(call, conversation_id)))
 
 

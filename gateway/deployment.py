@@ -66,7 +66,7 @@ async def hosts_health(directory: Locator) -> str:
     try:
         async with asyncio.timeout(HEALTH_TIMEOUT_S):
             return "ok" if await directory.hosts() else "no session host is up"
-    except Exception:  # whatever it is, the answer to the question is no
+    except Exception:  # noqa: BLE001 - whatever it is, the answer to the question is no
         return "the Directory does not answer"
 
 
@@ -108,7 +108,7 @@ def options(settings: Settings) -> GatewayOptions:
 
 def gateway(settings: Settings, connect: Callable[[Settings], Directory]) -> Any:
     """The bound deployment."""
-    return serve.deployment(
+    deployment: Any = serve.deployment(
         serve.ingress()(GatewayShell),
         name="Gateway",
         num_replicas=settings.gateway.replicas,
@@ -117,4 +117,5 @@ def gateway(settings: Settings, connect: Callable[[Settings], Directory]) -> Any
         graceful_shutdown_timeout_s=settings.gateway.drain_s,
         health_check_period_s=2,
         health_check_timeout_s=10,
-    ).bind(settings, connect)
+    )
+    return deployment.bind(settings, connect)

@@ -70,7 +70,19 @@ def describe(app: FastAPI, limits: InputLimits) -> dict[str, Any]:
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"key": []}]
     _fill_in(document, asdict(limits))
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", ()):
+                _never_null(parameter["schema"])
     return document
+
+
+def _never_null(schema: dict[str, Any]) -> None:
+    """A header or a query parameter is there or not: it has no way to be null."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema.update({**kinds[0], **schema})
 
 
 def _fill_in(node: Any, limits: dict[str, int]) -> None:

@@ -18,6 +18,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Scope
 
 from contracts.errors import InvalidRequest, ProviderError, TroupeError
 from gateway.presence import ClientGone
@@ -99,8 +101,12 @@ def error_response(error: TroupeError, request_id: str) -> Response:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Have `app` answer every failure in this shape."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Have `app` answer every failure in this shape.
+
+    Args:
+        routes: All of them, to say which methods a path has: several routes may share one.
+    """
 
     async def on_troupe(request: Request, error: Exception) -> Response:
         assert isinstance(error, TroupeError)
@@ -116,6 +122,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         response = error_response(http_problem(error), request_id_of(request.scope))
         response.headers.update(error.headers or {})
+        if error.status_code == 405 and (methods := _methods(routes, request.scope)):
+            response.headers["allow"] = methods
         return response
 
     async def on_unexpected(request: Request, error: Exception) -> Response:
@@ -130,6 +138,14 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(Exception, on_unexpected)
+
+
+def _methods(routes: Sequence[BaseRoute], scope: Scope) -> str:
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
 
 
 def http_problem(error: HTTPException) -> TroupeError:

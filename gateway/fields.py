@@ -12,11 +12,13 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    WithJsonSchema,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -53,17 +55,32 @@ Name = Annotated[Clean, Field(min_length=1, json_schema_extra=limited(maxLength=
 """A name that a caller chooses, or one that it was given."""
 
 Metadata = Annotated[
-    dict[
-        Annotated[Clean, Field(json_schema_extra=limited(maxLength="metadata_key_chars"))],
-        Annotated[Clean, Field(json_schema_extra=limited(maxLength="metadata_value_chars"))],
-    ],
-    Field(json_schema_extra=limited(maxProperties="metadata_pairs")),
+    dict[Clean, Clean],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"pattern": CLEAN_PATTERN, **limited(maxLength="metadata_key_chars")},
+            "additionalProperties": {
+                "type": "string",
+                "pattern": CLEAN_PATTERN,
+                **limited(maxLength="metadata_value_chars"),
+            },
+            **limited(maxProperties="metadata_pairs"),
+        }
+    ),
 ]
 """Pairs of strings that are kept with an object."""
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
-Tokens = Annotated[int, Field(ge=1, le=2_147_483_647)]
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 16.0 is 16."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Tokens = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=2_147_483_647)]
 
 
 class Only:

@@ -30,11 +30,18 @@ class Follower:
         reader: Attached to the response's session, at or before `number`.
         response_id: Whose events to give.
         number: The last `sequence_number` the client has; -1: none.
-        reattach_s: How long to look for the session after its host is gone.
+        reattach_s: How long to look for the session after its host is gone; None: a session that
+            cannot be found again, because nothing of it is kept.
     """
 
     def __init__(
-        self, link: Link, reader: Reader, response_id: str, *, number: int, reattach_s: float
+        self,
+        link: Link,
+        reader: Reader,
+        response_id: str,
+        *,
+        number: int,
+        reattach_s: float | None,
     ) -> None:
         self._link = link
         self._reader: Reader | None = reader
@@ -51,10 +58,12 @@ class Follower:
         """
         while True:
             if self._reader is None:
-                self._reader = await self._reattach()
+                self._reader = await self._reattach(self._reattach_s or 0)
             try:
                 batch = await self._reader.next()
             except HostUnavailable as error:
+                if self._reattach_s is None:
+                    raise
                 log.info("%s: following again after: %s", self._response_id, error.message)
                 self.close()
                 continue
@@ -77,9 +86,9 @@ class Follower:
         if reader is not None:
             reader.close()
 
-    async def _reattach(self) -> Reader:
+    async def _reattach(self, within_s: float) -> Reader:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._reattach_s
+        deadline = loop.time() + within_s
         pause_s = _FIRST_PAUSE_S
         while True:
             try:

@@ -67,7 +67,7 @@ class Reader:
         self._error: TroupeError | None = None
 
     def push(self, epoch: int, events: Sequence[Event]) -> None:
-        """Called by the link. The replay that comes with the attachment has no limit but its own."""
+        """Called by the link."""
         if self._error is not None:
             return
         if len(self._events) + len(events) > self._limit:
@@ -274,7 +274,9 @@ class Link:
         # One batch, in order: the attachment is made before the turn can say a word.
         await asyncio.sleep(0)
         try:
-            accepted: Accepted = await self._request(line, lambda call: Submit(call, key, turn), key)
+            accepted: Accepted = await self._request(
+                line, lambda call: Submit(call, key, turn), key
+            )
             await attached
         except BaseException:
             await stop(attached)

@@ -33,13 +33,14 @@ def error_body(error: TroupeError, request_id: str) -> JsonObject:
 
 
 def item_object(message: Message) -> JsonObject:
-    """A conversation item."""
+    """A conversation item. `response_id` is Troupe's own: the turn that it was said in, if any."""
     return {
         "id": message.id,
         "type": "message",
         "status": "completed",
         "role": message.role,
         "content": [_part(message.role, message.text)],
+        "response_id": message.response_id,
     }
 
 

@@ -50,6 +50,7 @@ class MessageItem(Body):
     ]
     id: Clean | None = None
     status: Clean | None = None
+    response_id: Clean | None = None
     phase: Any = None
 
 
@@ -113,8 +114,21 @@ class CreateFrame(TurnFields):
     id: Name | None = None
 
 
+_PLACES = ("conversation", "previous_response_id")
+
+
 class CreateResponse(TurnFields):
     """A turn: what is said, to whom, in which conversation."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            # One way of saying where it belongs, or none.
+            "not": {
+                "required": list(_PLACES),
+                "properties": {place: {"not": {"type": "null"}} for place in _PLACES},
+            }
+        }
+    )
 
     stream: bool | None = None
     conversation: Annotated[

@@ -194,7 +194,9 @@ class _Socket:
     async def refuse(self, error: TroupeError) -> None:
         """Say why, then close."""
         await self._error(error, None)
-        await self._send({"type": "websocket.close", "code": _close_code(error), "reason": error.cause_code})
+        await self._send(
+            {"type": "websocket.close", "code": _close_code(error), "reason": error.cause_code}
+        )
 
 
 def _close_code(error: TroupeError) -> int:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contracts.commands import Command
 from contracts.errors import HostUnavailable
 from contracts.hosts import HostAddress
-from contracts.wire import introduce, pack, read_frame
+from contracts.wire import hang_up, introduce, pack, read_frame
 
 CONNECT_S = 5.0
 READ_BUFFER_BYTES = 2**20
@@ -46,4 +46,4 @@ class WireHost:
                 yield await read_frame(reader)
         finally:
             self._writer = None
-            writer.close()
+            await hang_up(writer)

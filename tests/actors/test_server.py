@@ -11,7 +11,7 @@ from actors.server import HostServer
 from contracts.commands import SessionKey
 from contracts.errors import HostUnavailable
 from contracts.hosts import HostAddress
-from contracts.wire import NONCE_BYTES, pack
+from contracts.wire import NONCE_BYTES, hang_up, pack
 from gateway.link import Link
 from gateway.wire import WireHost
 from tests.actors.conftest import Stage, ask
@@ -57,9 +57,7 @@ async def served(stage: Stage) -> AsyncIterator[tuple[HostServer, HostAddress]]:
     await server.close()
 
 
-async def test_a_turn_over_the_wire(
-    stage: Stage, served: tuple[HostServer, HostAddress]
-) -> None:
+async def test_a_turn_over_the_wire(stage: Stage, served: tuple[HostServer, HostAddress]) -> None:
     link, _ = link_to(served[1])
     stage.agent.answer("over ", "the ", "wire")
     _, reader = await link.start(stage.key, ask())
@@ -89,7 +87,7 @@ async def test_nothing_is_unpickled_from_strangers(
     writer.write(b"\0" * (2 * NONCE_BYTES) + b"\0\1x" + pack([Bomb()]))
     assert await reader.read() == b"", "the host hangs up"
     assert not Bomb.exploded
-    writer.close()
+    await hang_up(writer)
 
 
 class Bomb:
@@ -119,9 +117,12 @@ async def test_a_host_that_dies_ends_its_readers_at_once(
 
 
 async def test_a_host_that_falls_silent_is_given_up(stage: Stage) -> None:
+    left = asyncio.Event()
+
     async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
+        await hang_up(writer)
+        left.set()
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -133,3 +134,4 @@ async def test_a_host_that_falls_silent_is_given_up(stage: Stage) -> None:
             await asyncio.sleep(0.001)
     await link.close()
     server.close()
+    await left.wait()

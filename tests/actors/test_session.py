@@ -72,10 +72,10 @@ async def test_nothing_is_heard_before_the_input_is_durable(stage: Stage) -> Non
     stage.memory.gate.clear()
     stage.agent.answer("early")
     reader = await stage.link.attach(stage.key)
-    submitting = asyncio.ensure_future(stage.link.submit(stage.key, ask()))  # noqa: TID251
+    submitting = asyncio.ensure_future(stage.link.submit(stage.key, ask()))
     while not stage.agent.closed:
         await asyncio.sleep(0)
-    listening = asyncio.ensure_future(reader.next())  # noqa: TID251
+    listening = asyncio.ensure_future(reader.next())
     done, _ = await asyncio.wait([submitting, listening], timeout=0.1)
     assert not done, "the model has answered in full, yet the store has not: nobody may know"
     stage.memory.gate.set()
@@ -93,7 +93,7 @@ async def test_a_refused_write_leaves_no_trace_and_stops_the_model(stage: Stage)
     stage.agent.answer("fine")
     await stage.link.submit(stage.key, ask("again"))
     events = await until_ended(reader)
-    assert [event.seq for event in events][0] == 1
+    assert events[0].seq == 1
     assert [m.text for m in stage.memory.shelves[stage.key].messages] == ["again", "fine"]
 
 
@@ -211,9 +211,7 @@ async def test_length_and_filter_end_as_incomplete(stage: Stage) -> None:
 async def test_an_unknown_agent_is_refused_before_anything_is_kept(stage: Stage) -> None:
     turn = ask()
     with pytest.raises(UnknownModel):
-        await stage.link.submit(
-            stage.key, type(turn)(turn.response_id, "nobody", turn.input)
-        )
+        await stage.link.submit(stage.key, type(turn)(turn.response_id, "nobody", turn.input))
     assert stage.memory.shelves[stage.key].messages == []
 
 

@@ -58,7 +58,9 @@ async def test_a_turn(troupe: RunningTroupe, session_id: str) -> None:
     assert [f["type"] for f in frames[:2]] == ["response.accepted", "response.created"]
     assert frames[0]["id"] == "k1"
     assert frames[0]["input"][0]["content"][0]["text"] == "count"
-    assert [f["seq"] for f in frames] == list(range(start["seq"] + 1, start["seq"] + 1 + len(frames)))
+    assert [f["seq"] for f in frames] == list(
+        range(start["seq"] + 1, start["seq"] + 1 + len(frames))
+    )
     assert text(frames) == NUMBERED
     assert frames[-1]["response"]["output"][0]["content"][0]["text"] == NUMBERED
 
@@ -95,9 +97,10 @@ async def test_a_cursor_from_nowhere_gets_a_snapshot(
 
 
 async def test_two_devices_hear_the_same(troupe: RunningTroupe, session_id: str) -> None:
-    async with connect(address(troupe, session_id)) as one, connect(
-        address(troupe, session_id)
-    ) as two:
+    async with (
+        connect(address(troupe, session_id)) as one,
+        connect(address(troupe, session_id)) as two,
+    ):
         await opened(one)
         await opened(two)
         await say(one, type="response.create", input="count", model="numbered")
@@ -113,13 +116,19 @@ async def test_two_devices_hear_the_same(troupe: RunningTroupe, session_id: str)
         ('{"type": "no.such.frame"}', "unknown_frame"),
         ('{"type": "session.open"}', "session_already_open"),
         (b"audio", "binary_unsupported"),
-        ('{"type": "response.create", "id": "e1", "model": "nobody", "input": "x"}',
-         "model_not_found"),
+        (
+            '{"type": "response.create", "id": "e1", "model": "nobody", "input": "x"}',
+            "model_not_found",
+        ),
         ('{"type": "response.create", "id": "e2", "model": "gpt"}', None),
-        ('{"type": "response.create", "id": "e3", "model": "gpt", "input": "a\\u0000b"}',
-         "invalid_characters"),
-        ('{"type": "response.create", "id": "e4", "model": "gpt", "input": "x", "tools": [1]}',
-         None),
+        (
+            '{"type": "response.create", "id": "e3", "model": "gpt", "input": "a\\u0000b"}',
+            "invalid_characters",
+        ),
+        (
+            '{"type": "response.create", "id": "e4", "model": "gpt", "input": "x", "tools": [1]}',
+            None,
+        ),
         ('{"type": "response.cancel"}', "not_found"),
     ],
 )

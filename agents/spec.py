@@ -1,0 +1,40 @@
+"""The plain values an adapter is built from: they pickle, and hold no client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """One endpoint of one agent.
+
+    Attributes:
+        name: The agent's name; errors and logs say it.
+        provider: A key of `agents.registry.PROVIDERS`.
+        model: The provider's name of the model.
+        instructions: The agent's prompt. Not read here: a turn decides what goes into
+            `ModelRequest.instructions`, which is all that is ever sent.
+        api_key: Never shown. None: the server wants none (Ollama, the simulator); the
+            environment's key is not used in its place.
+        base_url: Where the API lives. None: the provider's own address.
+        api: Which of a provider's APIs to speak, where it has several (`chat`, `responses`).
+        timeout_s: Seconds without a byte, before the first or between two.
+        total_timeout_s: Seconds one stream may last, whatever arrives.
+        connect_timeout_s: Seconds to a connection, name lookup and TLS included.
+        max_sessions: Streams that may run at once; one more is `Busy`.
+        max_event_bytes: The largest single event a provider may send.
+    """
+
+    name: str
+    provider: str
+    model: str
+    instructions: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    api: str | None = None
+    timeout_s: float = 60.0
+    total_timeout_s: float = 600.0
+    connect_timeout_s: float = 5.0
+    max_sessions: int = 2000
+    max_event_bytes: int = 1 << 20

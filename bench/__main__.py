@@ -1,0 +1,115 @@
+"""`python -m bench`: run it all, print the figures, keep them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import conductor, report
+from bench.facts import facts
+from bench.figures import Result
+from bench.plan import Plan, Target
+from bench.verdict import checks
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)  # noqa: T201 - a command line's own output
+
+
+def read_plan(words: list[str]) -> tuple[Plan, bool]:
+    """The plan that the command line asks for, and whether a missed promise is an error."""
+    usual = Plan()
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure Troupe beside a stateless proxy."
+    )
+    parser.add_argument("--sessions", default=",".join(map(str, usual.counts)), metavar="N,N,…")
+    parser.add_argument("--seconds", type=float, default=usual.window_s, help="counted, each time")
+    parser.add_argument("--warm", type=float, default=usual.warm_s, help="seconds before that")
+    parser.add_argument("--target", choices=("troupe", "proxy", "both"), default="both")
+    parser.add_argument("--out", type=Path, default=usual.out, help="folder of the results")
+    parser.add_argument("--seed", type=int, default=usual.seed, help="of the think times")
+    parser.add_argument("--generators", type=int, default=1, help="load generator processes")
+    parser.add_argument("--url", help="measure a running Troupe instead of starting one")
+    parser.add_argument("--pid", type=int, help="with --url: the process whose tree it is")
+    parser.add_argument("--key", help="with --url: its bearer key")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 on a missed promise")
+    options = parser.parse_args(words)
+    targets: tuple[Target, ...] = usual.targets
+    if options.target != "both":
+        targets = (options.target,)
+    try:
+        counts = tuple(int(count) for count in options.sessions.split(","))
+        if min(counts) < 1:
+            raise ValueError
+    except ValueError:
+        parser.error("--sessions takes whole numbers above 0, separated by commas")
+    if options.seconds <= 0 or options.warm < 0 or options.generators < 1:
+        parser.error("--seconds and --generators must be above 0, --warm not below")
+    plan = Plan(
+        counts=counts,
+        targets=targets,
+        window_s=options.seconds,
+        warm_s=options.warm,
+        seed=options.seed,
+        generators=options.generators,
+        out=options.out,
+        url=options.url,
+        pid=options.pid,
+        headers={"Authorization": f"Bearer {options.key}"} if options.key else {},
+    )
+    return plan, options.strict
+
+
+async def measure(plan: Plan, logs: Path) -> list[Result]:
+    """Run the plan; results so far are kept when it is interrupted."""
+    results: list[Result] = []
+    try:
+        async for one in conductor.run(plan, logs, say):
+            results.append(one)
+            for doubt in one.warnings:
+                say(f"    warning: {doubt}")
+    except asyncio.CancelledError:
+        say("interrupted; what was measured so far:")
+    return results
+
+
+def main() -> int:
+    """Measure, print, keep; 1 if nothing was measured, or if `--strict` and a promise is missed."""
+    plan, strict = read_plan(sys.argv[1:])
+    began = datetime.now(UTC)
+    say(
+        f"{len(plan.counts) * len(plan.targets)} measurements, about "
+        f"{plan.estimate_s() / 60:.0f} minutes; provider: {plan.ttft_ms} ms + {plan.tokens} "
+        f"tokens x {plan.gap_ms} ms; sessions answer after {plan.think_s:g} s on average"
+    )
+    logs = Path(tempfile.mkdtemp(prefix="troupe-bench-"))
+    say(f"what the servers print goes to {logs}")
+    results = asyncio.run(measure(plan, logs))
+    if not results:
+        return 1
+    found = checks(results)
+    machine = facts()
+    say(f"\n{report.table(results)}\n\n{report.breakdown(results)}\n\n{report.judgement(found)}\n")
+    plan.out.mkdir(parents=True, exist_ok=True)
+    name = began.strftime("%Y-%m-%dT%H%M%SZ")
+    document = report.document(plan, machine, results, found, began.isoformat())
+    title = f"{machine['cores']} cores, {machine['cpu']}; {began:%Y-%m-%d}; "
+    title += f"Python {machine['python']}, Ray {machine['packages']['ray']}"
+    # The plot needs a large library that a run without it can do without until here.
+    from bench.plot import draw
+
+    for stem in (name, "latest"):
+        report.save(document, plan.out / f"{stem}.json")
+        draw(results, title, plan.out / f"{stem}.png")
+    say(f"kept: {plan.out / name}.json and .png, and as latest.*")
+    missed = any(check.passed is False for check in found)
+    return 1 if strict and missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

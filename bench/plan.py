@@ -1,0 +1,61 @@
+"""What is asked of a run, and nothing of how it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Target = Literal["troupe", "proxy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run of the benchmark. Every figure is repeatable from this and the revision.
+
+    `window_s` is counted, `warm_s` before it is not; `drain_s` bounds the wait for turns that
+    were sent inside the window. The provider sends `tokens` numbered tokens `gap_ms` apart, the
+    first after `ttft_ms`.
+    """
+
+    counts: tuple[int, ...] = (100, 500, 1000, 2000)
+    targets: tuple[Target, ...] = ("troupe", "proxy")
+    window_s: float = 40.0
+    warm_s: float = 8.0
+    drain_s: float = 30.0
+    idle_s: float = 5.0
+    think_s: float = 5.0
+    seed: int = 1
+    ttft_ms: int = 300
+    gap_ms: int = 20
+    tokens: int = 40
+    generators: int = 1
+    start_limit_s: float = 240.0
+    out: Path = Path("bench/results")
+    url: str | None = None
+    pid: int | None = None
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def provider_model(self) -> str:
+        """The model name that scripts the simulator."""
+        return f"scripted.ttft_ms-{self.ttft_ms}.gap_ms-{self.gap_ms}.tokens-{self.tokens}"
+
+    @property
+    def provider_turn_ms(self) -> float:
+        """How long the provider itself takes for a turn."""
+        return self.ttft_ms + self.gap_ms * (self.tokens - 1)
+
+    def activation_s(self, sessions: int) -> float:
+        """Over how long the first turns are spread: well below the load that is measured."""
+        return max(3.0, sessions / 150)
+
+    def estimate_s(self) -> float:
+        """About how long the run takes."""
+        total = 0.0
+        for target in self.targets:
+            start = 45.0 if target == "troupe" and self.url is None else 3.0
+            for sessions in self.counts:
+                once = self.activation_s(sessions) + 2 * self.idle_s + sessions / 150
+                total += start + once + self.warm_s + self.window_s + 3.0
+        return total

@@ -1,0 +1,127 @@
+"""The providers of this repository as the conformance suite sees them: over the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from agents.spec import AgentSpec
+from tests.agents.conformance import Heard
+from tests.support.simulator import SimulatorProcess
+
+
+class SimulatedProvider:
+    """What the adapters to the simulator share.
+
+    Args:
+        simulator: It runs.
+        spec: Reaches it.
+    """
+
+    def __init__(self, simulator: SimulatorProcess, spec: AgentSpec) -> None:
+        self.simulator = simulator
+        self.spec = spec
+
+    @property
+    def port(self) -> int:
+        return self.simulator.port
+
+    def model(self, **script: int | str) -> str:
+        return ".".join(["scripted", *(f"{key}-{value}" for key, value in script.items())])
+
+    async def heard(self) -> list[Heard]:
+        records = await asyncio.to_thread(self.simulator.requests)
+        return [self.understand(record) for record in records]
+
+    async def forget(self) -> None:
+        await asyncio.to_thread(self.simulator.clear)
+
+    async def running(self) -> int:
+        return (await asyncio.to_thread(self.simulator.stats))["active"]
+
+    def understand(self, record: dict[str, Any]) -> Heard:
+        raise NotImplementedError
+
+
+class OpenAIChat(SimulatedProvider):
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        spec = AgentSpec("gpt", "openai", "simulated", base_url=simulator.openai_url)
+        super().__init__(simulator, spec)
+
+    def understand(self, record: dict[str, Any]) -> Heard:
+        body = record["body"]
+        assert record["path"] == "/v1/chat/completions"
+        assert record["headers"]["authorization"] == "[redacted]"
+        system = [said["content"] for said in body["messages"] if said["role"] == "system"]
+        return Heard(
+            body["model"],
+            "\n\n".join(system) or None,
+            [
+                (said["role"], said["content"])
+                for said in body["messages"]
+                if said["role"] != "system"
+            ],
+            body.get("temperature"),
+            body.get("top_p"),
+            body.get("max_tokens"),
+        )
+
+
+class OpenAIResponses(SimulatedProvider):
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        url = simulator.openai_url
+        spec = AgentSpec("gpt", "openai", "simulated", base_url=url, api="responses")
+        super().__init__(simulator, spec)
+
+    def understand(self, record: dict[str, Any]) -> Heard:
+        body = record["body"]
+        assert record["path"] == "/v1/responses"
+        assert record["headers"]["authorization"] == "[redacted]"
+        inner = ("system", "developer")
+        system = [said["content"] for said in body["input"] if said["role"] in inner]
+        if "instructions" in body:
+            system.insert(0, body["instructions"])
+        return Heard(
+            body["model"],
+            "\n\n".join(system) or None,
+            [(s["role"], s["content"]) for s in body["input"] if s["role"] not in inner],
+            body.get("temperature"),
+            body.get("top_p"),
+            body.get("max_output_tokens"),
+        )
+
+
+class Gemini(SimulatedProvider):
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        spec = AgentSpec("gemini", "gemini", "simulated", base_url=simulator.url)
+        super().__init__(simulator, spec)
+
+    def understand(self, record: dict[str, Any]) -> Heard:
+        body = record["body"]
+        path, _, query = record["path"].partition("?")
+        model, _, verb = path.removeprefix("/v1/models/").partition(":")
+        assert (verb, query) == ("streamGenerateContent", "alt=sse")
+        assert record["headers"]["x-goog-api-key"] == "[redacted]"
+        roles = {"user": "user", "model": "assistant"}
+        config = body.get("generationConfig", {})
+        system = body.get("systemInstruction")
+        return Heard(
+            model,
+            None if system is None else _text(system),
+            [(roles[content["role"]], _text(content)) for content in body["contents"]],
+            config.get("temperature"),
+            config.get("topP"),
+            config.get("maxOutputTokens"),
+        )
+
+
+def _text(content: dict[str, Any]) -> str:
+    return "".join(part["text"] for part in content["parts"])
+
+
+SIMULATED: dict[str, type[SimulatedProvider]] = {
+    "openai": OpenAIChat,
+    "openai-responses": OpenAIResponses,
+    "gemini": Gemini,
+}
+"""Test id → provider. The part before a dash is the provider's registered name."""

@@ -1,0 +1,43 @@
+"""What holds for every test: no stranger's settings, no real provider, no Ray unless it says so."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+pytest_plugins = ["tests.support.fixtures"]
+
+OURS = ("TROUPE_", "LAUNCHER_", "RAY_")
+PROVIDERS = ("OPENAI_", "GEMINI_", "GOOGLE_")
+OTHERS = {"DATABASE_URL", "REDIS_URL", "PORT"}
+KEPT = {"TROUPE_URL"}
+"""A running Troupe for the browser's tests, named on purpose."""
+
+
+def scrub(environ: os._Environ[str]) -> None:
+    """Take out what would change the settings, spend money or go through a proxy to ourselves."""
+    for name in list(environ):
+        if name in KEPT:
+            continue
+        if name in OTHERS or name.startswith(OURS + PROVIDERS) or name.lower().endswith("_proxy"):
+            del environ[name]
+    environ["NO_PROXY"] = environ["no_proxy"] = "127.0.0.1,localhost,::1"
+
+
+scrub(os.environ)
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that is not marked `cluster` starts no Ray in this process, not even by accident."""
+    ray = sys.modules.get("ray")
+    if ray is not None and request.node.get_closest_marker("cluster") is None:
+
+        def refuse(*args: object, **options: object) -> None:
+            pytest.fail("this test starts Ray without being marked `cluster`")
+
+        monkeypatch.setattr(ray, "init", refuse)
+    yield

@@ -1,0 +1,65 @@
+"""One Postgres and one Valkey for the test session; for each module a database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+import pytest
+
+from context.memory import ContextMemory, ContextOptions
+from context.migrate import migrate
+from tests.context.activation import Activation
+from tests.support.stores import PostgresServer, ValkeyServer
+
+Open = Callable[..., Awaitable[ContextMemory]]
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def database(postgres: PostgresServer) -> str:
+    """The URL of a migrated database that only this module uses."""
+    url = postgres.url(asyncio.run(postgres.create_database()))
+    asyncio.run(migrate(url))
+    return url
+
+
+@pytest.fixture
+async def open_memory(database: str, valkey: ValkeyServer) -> AsyncIterator[Open]:
+    """Opens memories, as many as a test wants hosts, and closes them."""
+    opened: list[ContextMemory] = []
+
+    async def open_one(
+        *, database_url: str = database, redis_url: str = valkey.url, **options: float
+    ) -> ContextMemory:
+        settings = ContextOptions(**{"gather_s": 0.0, **options})  # type: ignore[arg-type]
+        memory = ContextMemory(database_url, redis_url, settings)
+        await memory.open(migrations=False)
+        opened.append(memory)
+        return memory
+
+    yield open_one
+    for memory in opened:
+        await memory.aclose()
+
+
+@pytest.fixture
+async def memory(open_memory: Open) -> ContextMemory:
+    return await open_memory()
+
+
+@pytest.fixture
+async def host(memory: ContextMemory) -> Activation:
+    """An activation of a new, empty session."""
+    return await Activation.new(memory)

@@ -1,0 +1,53 @@
+"""The HTTP surface, fuzzed from its own document: no 5xx, and nothing the document does not say."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from contracts.agents import End, ModelRequest
+from contracts.messages import Usage
+from tests.gateway.house import Stores, open_house
+
+KEY = "fuzz-key"
+
+
+class Chatty:
+    """Answers everybody at once."""
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[str | End]:
+        yield f"You said {len(request.messages)} things."
+        yield End("stop", Usage(1, 1))
+
+    async def aclose(self) -> None:
+        return None
+
+
+@pytest.mark.timeout(400)
+async def test_no_request_the_document_allows_or_forbids_breaks_it(
+    stores: Stores, tmp_path: Path
+) -> None:
+    """Bounded and deterministic: the same cases every time, which for a red test is worth most."""
+    agents = {"echo": Chatty(), "other": Chatty()}
+    async with open_house(stores, agents=agents, api_keys=(KEY,)) as house:  # type: ignore[arg-type]
+        process = await asyncio.create_subprocess_exec(
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            f"{house.url}/openapi.json",
+            *("--header", f"Authorization: Bearer {KEY}"),
+            *("--phases", "coverage,fuzzing,stateful", "--mode", "all", "--checks", "all"),
+            *("--generation-deterministic", "--max-examples", "8"),
+            *("--request-timeout", "10", "--no-color", "--warnings", "off"),
+            cwd=tmp_path,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said.decode()[-20_000:]
+        assert "Tested: 19" in said.decode()
+        assert await house.client.models.retrieve("echo"), "it is still there"
