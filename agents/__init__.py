@@ -4,8 +4,9 @@
 - `registry`: provider name → the module that adapts it; `build(spec)`
 - `openai_api`, `gemini_api`: the providers; each joins an SDK's template to a wire
 - `wire_openai`, `wire_gemini`: a provider's JSON: requests out, stream events in; no I/O
-- `sse`: server-sent events from bytes
+- `sse`, `events`: server-sent events from bytes; readers of JSON inside them
 - `streaming`: StreamingAgent: one request, one stream, one end; deadlines, cancel, limits
+- `assembly`: joins spec, template, pool and wire to an agent
 - `pool`: one connection pool per provider, key and address
 - `sdk`: reads off what a provider's SDK would send, without sending it
 - `translate`: whatever a provider does wrong → the error tree

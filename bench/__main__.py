@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
@@ -68,6 +69,11 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
 async def measure(plan: Plan, logs: Path) -> list[Result]:
     """Run the plan; results so far are kept when it is interrupted."""
     results: list[Result] = []
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Whoever ends the run, the servers that it started end with it.
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         async for one in conductor.run(plan, logs, say):
             results.append(one)

@@ -52,16 +52,18 @@ def draw(results: Sequence[Result], title: str, path: Path) -> None:
 
 def _costs(axis: Any, results: Sequence[Result]) -> None:
     """Stacked bars: CPU-ms a turn by kind of process, both targets at each count."""
-    kinds = sorted({kind for one in results for kind in one.cpu_ms_by_kind})
-    colours = {kind: f"C{index % 10}" for index, kind in enumerate(kinds)}
+    shown = {kind for one in results for kind, ms in one.cpu_ms_by_kind.items() if ms >= 0.05}
+    kinds = sorted(shown - {"proxy"})
+    colours = {kind: f"C{index % 10}" for index, kind in enumerate(kinds)} | {
+        "proxy": _COLOURS["proxy"]
+    }
     for place, one in enumerate(results):
         bottom = 0.0
         for kind, figure in one.cpu_ms_by_kind.items():
-            axis.bar(place, figure, bottom=bottom, color=colours[kind], width=0.7)
+            axis.bar(place, figure, bottom=bottom, color=colours.get(kind, "black"), width=0.7)
             bottom += figure
-    for kind in kinds:
-        if any(one.cpu_ms_by_kind.get(kind, 0.0) >= 0.05 for one in results):
-            axis.bar(0, 0, color=colours[kind], label=kind)
+    for kind, colour in colours.items():
+        axis.bar(0, 0, color=colour, label=kind)
     names = [f"{one.target}\n{one.sessions}" for one in results]
     axis.set_xticks(range(len(names)), names, fontsize=7)
     axis.set(title="CPU-ms a turn, all server processes")

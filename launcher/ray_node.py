@@ -20,6 +20,7 @@ from ray._private import node, ray_constants, services
 NAMESPACE = "serve"
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 """Arguments and results above 100 KB go there; sessions and gateways exchange none."""
+LOOPBACK = "127.0.0.1"
 HERE = Path(__file__).parent
 
 
@@ -29,6 +30,9 @@ class LocalNode(node.Node):
     def __init__(self, ray_params: Any, **options: Any) -> None:
         ray_params.no_monitor = True
         ray_params.include_log_monitor = False
+        # `ray.init` turns 127.0.0.1 into an address that others reach; nobody else shall, and an
+        # address changes when a laptop changes its network.
+        ray_params.node_ip_address = LOOPBACK
         ray_params.setup_worker_path = str(HERE / "entry.py")
         super().__init__(ray_params, **options)
 
@@ -56,7 +60,7 @@ def start_ray(scratch: Path, cpus: int, dashboard_port: int = 0) -> None:
         log_to_driver=False,
         logging_level=logging.WARNING,
         configure_logging=False,
-        _node_ip_address="127.0.0.1",
+        _node_ip_address=LOOPBACK,
         _temp_dir=str(scratch),
     )
 

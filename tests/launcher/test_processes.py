@@ -16,7 +16,8 @@ from launcher.processes import MARKER
 SLEEP = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]
 STUBBORN = [
     *(sys.executable, "-c"),
-    "import signal, time; signal.signal(15, signal.SIG_IGN); print('here', flush=True); time.sleep(60)",
+    "import signal, time; signal.signal(15, signal.SIG_IGN)\n"
+    "print('here', flush=True); time.sleep(60)",
 ]
 
 
@@ -67,8 +68,8 @@ def test_a_sweep_finds_orphans_with_and_without_the_marker(tmp_path: Path) -> No
         "import os, subprocess, sys\n"
         "from launcher import processes\n"
         "processes.adopt_orphans()\n"
-        "leave = 'import os, subprocess, sys; '\n"
-        'leave += \'p = subprocess.Popen(["sleep", "60"], start_new_session=True, env=ENV); \'\n'
+        "leave = 'import os, subprocess; quiet = subprocess.DEVNULL; '\n"
+        'leave += \'p = subprocess.Popen(["sleep", "60"], stdout=quiet, env=ENV); \'\n'
         "leave += 'print(p.pid, flush=True); os._exit(0)'\n"
         "pids = []\n"
         "for env in ('{}', '{\"LAUNCHER_INSTANCE\": \"mine\"}'):\n"

@@ -155,6 +155,7 @@ async def test_a_killed_keeper_takes_them_along_and_says_so(places: Places) -> N
     hold.keeper.kill()
     await until(hold.ended.is_set)
     await until(lambda: not psutil.pid_exists(pid))
+    await hold.close()
     hold.keeper.wait()
 
 
