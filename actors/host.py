@@ -139,6 +139,7 @@ def desk_of(settings: Settings) -> Desk:
                 instructions=agent.prompt,
                 api_key=agent.api_key,
                 base_url=agent.base_url,
+                api=agent.api,
                 timeout_s=agent.timeout_s,
                 total_timeout_s=settings.hosts.max_turn_s,
                 max_sessions=agent.max_sessions,

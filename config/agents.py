@@ -80,6 +80,11 @@ class Agent(Section):
         "replace them.",
     )
     description: str = Field(default="", description="One line for people who choose an agent.")
+    api: Literal["chat", "responses"] | None = Field(
+        default=None,
+        description="Which of the provider's APIs to speak, where it has several: OpenAI's chat "
+        "completions, which every compatible server has, or its Responses. None: `chat`.",
+    )
     context_tokens: Positive = Field(
         default=32_000,
         description="Tokens of history sent with a turn; older messages are left out. Below what "

@@ -24,6 +24,7 @@ class AgentSpec:
     provider: str
     model: str
     base_url: str
+    api: str | None
     api_key: str | None = field(repr=False)
     simulated: bool
     prompt: str | None
@@ -65,6 +66,7 @@ def resolve(settings: Settings, simulator_url: str | None = None) -> dict[str, A
             provider=agent.provider,
             model=endpoint.model or agent.model,
             base_url=base_url,
+            api=agent.api,
             api_key=api_key,
             simulated=agent.simulated,
             prompt=agent.prompt,

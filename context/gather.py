@@ -12,10 +12,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from contracts.errors import StoreUnavailable
+from contracts.errors import StoreUnavailable, TroupeError
 from contracts.tasks import spawn, stop
 
 T = TypeVar("T")
@@ -179,6 +180,9 @@ class Gatherer(Generic[T, R]):
         results: Sequence[R | Exception]
         try:
             results = await self._run([entry.item for entry in batch])
+        except TroupeError as error:
+            # A copy for each: an exception carries the traceback of whoever it was raised in.
+            results = [copy(error) for _ in batch]
         except Exception as error:
             log.exception("%s: a batch failed", self._name)
             results = [error] * len(batch)

@@ -174,6 +174,8 @@ class Postgres:
             "jit": "off",
             # A host that freezes inside a transaction must not keep its sessions' rows locked.
             "idle_in_transaction_session_timeout": str(round(self._timeout_s * 1000)),
+            # What lies between must not forget a connection that is only used now and then.
+            "tcp_keepalives_idle": "60",
         }
         await connection.fetch(
             "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[])"

@@ -13,9 +13,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from copy import copy
 
 from context import statements
-from context.driver import Connection, Row, is_data_error, is_duplicate, is_rolled_back
+from context.driver import (
+    DRIVER_ERRORS,
+    Connection,
+    Row,
+    is_data_error,
+    is_duplicate,
+    is_rolled_back,
+)
 from context.gather import Gatherer
 from context.postgres import Postgres, refused, unavailable
 from context.writes import Kind, Stamp, Write
@@ -97,13 +105,13 @@ class Writer:
         try:
             connection = await self._connected()
         except StoreUnavailable as error:
-            return [_again(error) for _ in writes]
+            return [copy(error) for _ in writes]
         try:
             return await self._transaction(connection, writes)
         except asyncio.CancelledError:
             self._disconnect()
             raise
-        except Exception as error:
+        except DRIVER_ERRORS as error:
             if is_data_error(error) or is_rolled_back(error):
                 return await self._one_by_one(writes, error)
             return self._broken(error, writes)
@@ -123,7 +131,7 @@ class Writer:
                 results.extend(await self._transaction(connection, [write]))
             except StoreUnavailable as error:
                 results.append(error)
-            except Exception as error:
+            except DRIVER_ERRORS as error:
                 if is_data_error(error):
                     results.append(_refused(error))
                 elif is_rolled_back(error):
@@ -187,7 +195,7 @@ class Writer:
     def _broken(self, error: Exception, writes: Sequence[Write]) -> list[Stamp | Exception | None]:
         self._disconnect()
         away = unavailable(error, "unknown")
-        return [_again(away) for _ in writes]
+        return [copy(away) for _ in writes]
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -201,11 +209,6 @@ def _array(rows: Sequence[str]) -> str:
 
 def _stamps(rows: Sequence[Row]) -> dict[int, Stamp]:
     return {n: Stamp(*stamp) for n, *stamp in rows}
-
-
-def _again(error: StoreUnavailable) -> StoreUnavailable:
-    """The same error for another waiter: an exception carries its own traceback."""
-    return StoreUnavailable(error.message, retry_after=error.retry_after, details=error.details)
 
 
 def _refused(error: Exception) -> TroupeError:

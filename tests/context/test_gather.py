@@ -97,6 +97,32 @@ async def test_a_batch_that_fails_whole_tells_all_and_the_next_one_runs(
     await it.aclose(1)
 
 
+async def test_our_own_error_reaches_each_as_its_own_copy(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def away(batch: Sequence[Item]) -> Sequence[int]:
+        raise StoreUnavailable("away", retry_after=1, details={"written": "no"})
+
+    it: Gatherer[Item, int] = Gatherer(
+        away,
+        lambda item: item[0],
+        lambda item: item[1],
+        name="test",
+        group_max=10,
+        weight_max=10,
+        queue_max=10,
+        gather_s=0.01,
+    )
+    it.open()
+    errors = await asyncio.gather(it.submit(("a", 1)), it.submit(("b", 2)), return_exceptions=True)
+    assert [(type(e), str(e), getattr(e, "details", None)) for e in errors] == [
+        (StoreUnavailable, "away", {"written": "no"})
+    ] * 2
+    assert errors[0] is not errors[1]
+    assert caplog.text == "", "whoever raised it has said so"
+    await it.aclose(1)
+
+
 async def test_a_waiter_that_gives_up_leaves_the_others_alone() -> None:
     store = Store()
     it = gatherer(store)

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - other scripts are the point here
 """The estimate is never below what real tokenizers count, nor absurdly above it."""
 
 from __future__ import annotations
