@@ -143,6 +143,7 @@ def desk_of(settings: Settings) -> Desk:
                 timeout_s=agent.timeout_s,
                 total_timeout_s=settings.hosts.max_turn_s,
                 max_sessions=agent.max_sessions,
+                pace_s=settings.hosts.pace.bulk_ms / 1000,
             )
         )
         seats[name] = Seat(

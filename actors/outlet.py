@@ -3,7 +3,7 @@
 Each item that goes through a pipe, and each write to a socket behind it, is what costs; so the
 pacer merges. A session whose reader waits for something (first token, accepted, end, error) ships
 at once, and its outlets leave as soon as they last left `urgent_s` ago. A session in the middle of
-an answer ships at its tick, every `bulk_s`. Ticks are spread over `phases`, so that a thousand
+an answer ships at a tick, `bulk_s` after it last did. A round has `phases` ticks, so that a thousand
 sessions do not all reach the gateway in one burst that a first token would have to wait behind.
 A host in which nothing is said sets no timer.
 """
@@ -11,6 +11,7 @@ A host in which nothing is said sets no timer.
 from __future__ import annotations
 
 import asyncio
+import math
 import pickle
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
@@ -79,6 +80,7 @@ class Pacer:
     """Decides when a session's events are cut and put into its outlets."""
 
     def __init__(self, bulk_s: float, phases: int, ship: Callable[[Session], None]) -> None:
+        self._bulk_s = bulk_s
         self._tick_s = bulk_s / phases
         self._ship = ship
         self._slots: list[set[Session]] = [set() for _ in range(phases)]
@@ -87,28 +89,33 @@ class Pacer:
         self._timer: asyncio.TimerHandle | None = None
 
     def urgent(self, session: Session) -> None:
+        """Ship now."""
+        session.shipped_at = asyncio.get_running_loop().time()
         self._ship(session)
 
     def bulk(self, session: Session) -> None:
-        """Ship at the tick a whole round from now, unless it is due already."""
+        """Ship at the first tick by which `bulk_s` has passed since the session last shipped."""
         if session in self._due:
             return
+        loop = asyncio.get_running_loop()
+        rest_s = self._bulk_s - (loop.time() - session.shipped_at)
+        ticks = min(max(1, math.ceil(rest_s / self._tick_s)), len(self._slots))
         self._due.add(session)
-        self._slots[self._phase].add(session)
+        self._slots[(self._phase + ticks) % len(self._slots)].add(session)
         if self._timer is None:
-            self._set()
-
-    def _set(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._tick_s, self._tick)
+            self._timer = loop.call_later(self._tick_s, self._tick)
 
     def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
         self._timer = None
         self._phase = (self._phase + 1) % len(self._slots)
         slot = self._slots[self._phase]
         if slot:
             self._slots[self._phase] = set()
             self._due -= slot
+            now = loop.time()
             for session in slot:
+                session.shipped_at = now
                 self._ship(session)
-        if self._due:
-            self._set()
+        if self._due and self._timer is None:
+            self._timer = loop.call_later(self._tick_s, self._tick)

@@ -132,6 +132,8 @@ class Session:
     ) -> None:
         self.key = key
         self.idle_since = clock()
+        self.shipped_at = 0.0
+        """When the pacer last shipped it, by the loop's clock; the pacer's own."""
         self.log = EventLog(0, 0)
         self._memory = memory
         self._desk = desk

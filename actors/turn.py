@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Protocol
 
 from actors.desk import Seat
@@ -79,9 +80,15 @@ class Turn:
 
     def open(self, events: EventLog) -> None:
         """The input is durable: say that the turn has started, and let text through."""
-        self.record.status = "in_progress"
-        self.record.first_seq = events.seq + 1
-        events.append("started", self.record.id, 0, self.record.snapshot())
+        record = self.record
+        record.first_seq = events.seq + 1
+        # The model may have said its last word already; to readers the turn starts all the same.
+        started = replace(
+            record.snapshot(), status="in_progress", usage=None, error=None, incomplete_reason=None
+        )
+        if record.status == "queued":
+            record.status = "in_progress"
+        events.append("started", record.id, 0, started)
         self._number = unfolds_to("started", opens=False)
         self._opened.set()
 

@@ -153,6 +153,8 @@ class StreamingAgent:
                 if text := reader.feed(data) if data else reader.close():
                     watchdog.last = math.inf  # until the caller comes back, nobody is waited for
                     yield text
+                    if self.spec.pace_s and reader.outcome is None:
+                        await _rest(response, self.spec.pace_s)
                 watchdog.last = now()
                 outcome = reader.outcome
                 if outcome is None and not data:
@@ -263,6 +265,22 @@ class StreamingAgent:
         self._lingering.add(free)
         timer = asyncio.get_running_loop().call_later(_LINGER_S, free)
         response.content.on_eof(free)
+
+
+async def _rest(response: aiohttp.ClientResponse, pace_s: float) -> None:
+    """Leave what comes to the kernel for a while; a read for each token is what a stream costs.
+
+    The text that was read is on its way, so nobody waits for it; only the next read, and with it
+    the end, comes up to `pace_s` later.
+    """
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    if transport is None or transport.is_closing():
+        return
+    transport.pause_reading()
+    await asyncio.sleep(pace_s)
+    if not transport.is_closing():
+        transport.resume_reading()
 
 
 class Watchdog:

@@ -19,7 +19,7 @@ from bench.verdict import checks
 
 def say(text: str) -> None:
     """Print a line at once."""
-    print(text, flush=True)  # noqa: T201 - a command line's own output
+    print(text, flush=True)
 
 
 def read_plan(words: list[str]) -> tuple[Plan, bool]:

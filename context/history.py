@@ -28,8 +28,9 @@ def window(
     """The messages to send, in order, within the budget by estimate.
 
     The last user message (the last message, if there is none) is always among them, even if it
-    alone is over the budget: the provider then says so itself. The window does not begin with an
-    assistant's message if there is a user's in it, since some providers refuse that.
+    alone is over the budget: the provider then says so itself. A conversation that fits is sent
+    as it is; one that was cut does not begin with an assistant's message if there is a user's in
+    it, since that would be an answer without its question.
 
     Args:
         messages: The conversation, oldest first.
@@ -42,7 +43,7 @@ def window(
     bound = sum(at_most(len(message.text)) + MESSAGE_OVERHEAD for message in messages)
     if bound <= room:
         # Everything fits whatever its characters are, and nothing needs measuring.
-        return _begun_right(list(messages))
+        return list(messages)
     if instructions:
         room += at_most(len(instructions)) - estimate(instructions)
     return _cut(messages, room)
@@ -75,6 +76,8 @@ def _cut(messages: Sequence[Message], room: int) -> list[Message]:
         room -= price
         kept.append(message)
     kept.reverse()
+    if len(kept_orders) + len(kept) == len(messages):
+        return list(messages)
     return _begun_right(kept_orders + kept)
 
 

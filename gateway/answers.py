@@ -1,5 +1,6 @@
 """What the API answers, as `/openapi.json` describes it. Documentation only: the routes write
-these objects by hand, and a test holds them against these descriptions."""
+these objects by hand, and a test holds them against these descriptions.
+"""
 
 from __future__ import annotations
 

@@ -153,10 +153,12 @@ class Doors:
             elif name == b"host":
                 if not _is_local_name(_host_of(f"//{value}")):
                     return False
-            elif name == b"origin" and value not in self._origins:
-                if not _is_local_name(_host_of(value)):
-                    return False
+            elif name == b"origin" and not self._is_welcome(value):
+                return False
         return True
+
+    def _is_welcome(self, origin: str) -> bool:
+        return origin in self._origins or _is_local_name(_host_of(origin))
 
 
 def _bearer(scope: Scope) -> bytes | None:

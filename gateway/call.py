@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -73,7 +73,7 @@ def _call(request: Request) -> Call:
 
 
 @contextmanager
-def naming(param: str) -> Iterator[None]:
+def naming(param: str) -> Generator[None, None, None]:
     """Say which of the request's fields named what is not there.
 
     Only the route knows: to the session and to the store it is just an address.

@@ -80,7 +80,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Tokens = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=2_147_483_647)]
+Tokens = Annotated[int, Field(ge=1, le=2_147_483_647), BeforeValidator(_whole)]
 
 
 class Only:

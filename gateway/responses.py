@@ -6,7 +6,7 @@ for the rest; only `cancel` ends it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -193,7 +193,7 @@ async def _submit(call: Call, body: CreateResponse, turn: TurnRequest) -> Accept
 
 
 @contextmanager
-def _naming_the_place(body: CreateResponse) -> Iterator[None]:
+def _naming_the_place(body: CreateResponse) -> Generator[None, None, None]:
     field = "conversation" if body.conversation is not None else "previous_response_id"
     with naming(field):
         try:

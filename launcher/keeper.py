@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from launcher import postgres, valkey
@@ -103,6 +104,10 @@ class Server:
                 self.process.wait()
 
 
+def ignore(number: int, frame: FrameType | None) -> None:
+    """Being called at all is what wakes the loop."""
+
+
 def tethered(command: list[str], death_signal: int, *, not_root: bool = False) -> list[str]:
     """The command, run so that it ends with this process."""
     tether = str(Path(__file__).with_name("tether.py"))
@@ -137,7 +142,7 @@ class Keeper:
                 valkey.run_command(valkey_program, state / "valkey", sockets),
                 logs / "valkey.log",
                 signal.SIGTERM,
-                lambda _: valkey.is_ready(sockets),
+                lambda pid: valkey.is_ready(sockets),
             ),
         }
         self._up: list[Server] = []
@@ -152,7 +157,7 @@ class Keeper:
         waker.setblocking(False)
         signal.set_wakeup_fd(waker.fileno())
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, ignore)
         path = self._sockets / SOCKET
         path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)

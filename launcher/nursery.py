@@ -7,9 +7,12 @@ instance has seven of them at once. Forked from here each takes a tenth of that,
 memory of what is imported. The first list of modules must be there before anyone is born; the
 second is imported while nobody asks.
 
-Why this is safe: before it forks, nothing here starts a thread (with a second one around it
-refuses, and workers start as Ray would have them), opens a connection or draws a random number of
-Ray's. Two values of the environment are read by Ray's library as it is loaded, so no child can have
+Why this is safe: before it forks, nothing here starts a thread, opens a connection or draws a
+random number of Ray's, and the first and the last are checked. Threads: a fork has none, but the
+locks that they held. Random numbers: Ray's library has its own generator, and once it is in use all
+children go on from the same state; their tasks then get the same ids, and Ray fails in ways that
+nobody understands. With either in the way the nursery refuses, and workers start as Ray would have
+them. Two values of the environment are read by Ray's library as it is loaded, so no child can have
 its own:
 
 - `RAY_JOB_ID` is nil, as in the workers that Ray starts in advance for any job;
@@ -38,6 +41,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from launcher.entry import LENGTH, REFUSED, STATUS, TAKEN
+from launcher.keeper import ignore
 from launcher.tether import prctl
 
 PR_SET_PDEATHSIG = 1
@@ -57,13 +61,14 @@ class Nursery:
         self._children: dict[int, socket.socket] = {}
         self._wakeup, self._waker = socket.socketpair()
         self._ending = False
+        self._sound = children_differ()
 
     def run(self) -> None:
         """Until SIGTERM, SIGINT or SIGHUP."""
         self._wakeup.setblocking(False)
         self._waker.setblocking(False)
         signal.set_wakeup_fd(self._waker.fileno())
-        signal.signal(signal.SIGCHLD, _ignore)
+        signal.signal(signal.SIGCHLD, ignore)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._end)
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -74,6 +79,7 @@ class Nursery:
             if not ready and self._modules:
                 importlib.import_module(self._modules.pop(0))
                 gc.freeze()
+                self._sound = self._sound and children_differ()
             for key, _ in ready:
                 if key.fileobj is self._listener:
                     self._birth()
@@ -95,7 +101,7 @@ class Nursery:
             print(f"nursery: a request broke off: {error!r}", file=sys.stderr)  # noqa: T201
             connection.close()
             return
-        pid = os.fork() if self._alone() else None
+        pid = os.fork() if self._may_fork() else None
         if pid == 0:
             self._become(request, files, connection)
         for file in files:
@@ -108,12 +114,14 @@ class Nursery:
         self._children[pid] = connection
         self._selector.register(connection, selectors.EVENT_READ, pid)
 
-    def _alone(self) -> bool:
-        """Whether forking is safe: it would copy locks that other threads hold, but no threads."""
+    def _may_fork(self) -> bool:
+        """Whether forking is safe; see above."""
         threads = len(os.listdir("/proc/self/task"))
         if threads > 1:
             print(f"nursery: {threads} threads, so no forks", file=sys.stderr)  # noqa: T201
-        return threads == 1
+        elif not self._sound:
+            print("nursery: children would be alike, so no forks", file=sys.stderr)  # noqa: T201
+        return threads == 1 and self._sound
 
     def _become(self, request: dict[str, Any], files: list[int], own: socket.socket) -> NoReturn:
         """In the child: leave the nursery behind and run the program."""
@@ -181,6 +189,41 @@ class Nursery:
                 return
 
 
+def draw_ids_from_the_system() -> None:
+    """Keep Ray's generator out of use while modules are imported.
+
+    `@ray.remote` on a class draws an id for it; from now on from the operating system.
+    """
+    actor: Any = importlib.import_module("ray.actor")
+    kind = actor.ActorClassID
+
+    class FromSystem:
+        @staticmethod
+        def from_random() -> Any:
+            return kind(os.urandom(len(kind.nil().binary())))
+
+    actor.ActorClassID = FromSystem
+
+
+def children_differ() -> bool:
+    """Whether two forks draw different numbers from Ray's generator."""
+    library = sys.modules.get("ray._raylet")
+    if library is None:
+        return True
+    drawn: list[bytes] = []
+    for _ in range(2):
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.write(writing, library.WorkerID.from_random().binary())
+            os._exit(0)
+        os.close(writing)
+        drawn.append(os.read(reading, 64))
+        os.close(reading)
+        os.waitpid(pid, 0)
+    return drawn[0] != drawn[1]
+
+
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """One request of `entry`: what to become, and the files that come with it."""
     size = array.array("i").itemsize
@@ -240,10 +283,6 @@ def kill_group(pid: int) -> None:
         kill(pid)
 
 
-def _ignore(number: int, frame: FrameType | None) -> None:
-    """Being called at all is what wakes the loop."""
-
-
 def main(arguments: list[str]) -> None:
     path, first, later = arguments
     os.environ["RAY_JOB_ID"] = NIL_JOB
@@ -253,7 +292,10 @@ def main(arguments: list[str]) -> None:
     listener.bind(path)
     # From here on requests wait in line rather than find nobody.
     listener.listen(128)
-    for module in first.split(","):
+    modules = first.split(",")
+    if any(module.startswith("ray.") for module in modules):
+        draw_ids_from_the_system()
+    for module in modules:
         importlib.import_module(module)
     nursery = Nursery(listener, [module for module in later.split(",") if module])
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,8 @@ def scrub(environ: os._Environ[str]) -> None:
 
 
 scrub(os.environ)
+# Processes that tests start import our packages, and coverage its plugin, from wherever they run.
+os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
 
 
 @pytest.fixture(autouse=True)

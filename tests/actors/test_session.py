@@ -80,8 +80,12 @@ async def test_nothing_is_heard_before_the_input_is_durable(stage: Stage) -> Non
     assert not done, "the model has answered in full, yet the store has not: nobody may know"
     stage.memory.gate.set()
     await submitting
-    first = [event.kind for _, event in await listening]
-    assert first[:2] == ["accepted", "started"]
+    events = [event for _, event in await listening]
+    assert [event.kind for event in events[:2]] == ["accepted", "started"]
+    assert events[1].data.status == "in_progress"
+    while events[-1].kind != "ended":
+        events += [event for _, event in await reader.next()]
+    assert (events[-1].data.status, events[-1].data.text) == ("completed", "early")
 
 
 async def test_a_refused_write_leaves_no_trace_and_stops_the_model(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from agents.spec import AgentSpec
@@ -67,6 +68,14 @@ class OpenAIChat(SimulatedProvider):
         )
 
 
+class OpenAIPaced(OpenAIChat):
+    """As a busy host runs it: reads rest, and what comes meanwhile is read at once."""
+
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        super().__init__(simulator)
+        self.spec = replace(self.spec, pace_s=0.02)
+
+
 class OpenAIResponses(SimulatedProvider):
     def __init__(self, simulator: SimulatorProcess) -> None:
         url = simulator.openai_url
@@ -121,6 +130,7 @@ def _text(content: dict[str, Any]) -> str:
 
 SIMULATED: dict[str, type[SimulatedProvider]] = {
     "openai": OpenAIChat,
+    "openai-paced": OpenAIPaced,
     "openai-responses": OpenAIResponses,
     "gemini": Gemini,
 }

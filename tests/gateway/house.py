@@ -32,7 +32,8 @@ from tests.support.runtime import OneHost, ScriptedAgent, make_link, make_runtim
 
 CARDS = (AgentCard("echo", "Says what it is told.", "tests", True), AgentCard("other"))
 
-_TLS = ssl.create_default_context()  # never used; to load it for each client takes longer than most tests
+# Never used; but to load it for each client takes longer than most tests.
+_TLS = ssl.create_default_context()
 _count = itertools.count(1)
 
 

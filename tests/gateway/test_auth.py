@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hmac
 from typing import Any
 
@@ -73,10 +74,8 @@ def test_every_key_is_compared_whichever_matches(monkeypatch: pytest.MonkeyPatch
     counts: list[int] = []
     for key in ("k1", "k3", "no"):
         compared.clear()
-        try:
+        with contextlib.suppress(Unauthenticated):
             door.admit(scope(authorization=f"Bearer {key}"))
-        except Unauthenticated:
-            pass
         counts.append(len(compared))
     assert counts == [3, 3, 3]
     assert {len(value) for value in compared} == {32}, "digests of one length, never the keys"

@@ -91,11 +91,11 @@ async def test_the_whole_conversation_comes_along_and_nothing_is_kept(house: Hou
         model="auto",
         messages=[
             {"role": "developer", "content": "Be brief."},
-            {"role": "user", "content": [{"type": "text", "text": "2+"}, {"type": "text", "text": "2?"}]},
+            {"role": "user", "content": [{"type": "text", "text": t} for t in ("2+", "2?")]},
             {"role": "assistant", "content": "5"},
             {"role": "user", "content": "Sure?"},
         ],
-    )  # fmt: skip
+    )
     said = [(message.role, message.text) for message in house.agent.requests[0].messages]
     assert said == [
         ("developer", "Be brief."),

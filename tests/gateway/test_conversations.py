@@ -137,7 +137,9 @@ async def test_an_unknown_or_foreign_conversation_is_a_404(house: House, stores:
         before = await owner.data()
         for name in (foreign.id, new_id(SESSION), "conv_x", "x", "%00", "conv_" + "0" * 99):
             for method, path, body in ABSENT:
-                answer = await house.http.request(method, f"/v1/conversations/{name}{path}", json=body)
+                answer = await house.http.request(
+                    method, f"/v1/conversations/{name}{path}", json=body
+                )
                 error = answer.json()["error"]
                 assert (answer.status_code, error["code"]) == (404, "not_found"), (method, path)
                 # Of an item, the store cannot say which of the two it did not find.

@@ -25,7 +25,12 @@ REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
 
 async def test_each_answer_has_a_request_id(house: House) -> None:
     seen: set[str] = set()
-    for method, path in [("GET", "/v1/models"), ("GET", "/nowhere"), ("GET", "/"), ("PUT", "/v1/x")]:
+    for method, path in [
+        ("GET", "/v1/models"),
+        ("GET", "/nowhere"),
+        ("GET", "/"),
+        ("PUT", "/v1/x"),
+    ]:
         answer = await house.http.request(method, path)
         request_id = answer.headers["x-request-id"]
         assert REQUEST_ID.fullmatch(request_id)

@@ -122,9 +122,8 @@ async def test_a_list_of_messages_is_input(house: House) -> None:
 async def test_input_items_come_in_pages(house: House) -> None:
     said = [{"role": "user", "content": str(n)} for n in range(5)]
     response = await ask(house, "ok", input=said)
-    found: list[str] = []
-    async for item in await house.client.responses.input_items.list(response.id, limit=2):
-        found.append(item.content[0].text)  # type: ignore[union-attr]
+    pages = await house.client.responses.input_items.list(response.id, limit=2)
+    found = [item.content[0].text async for item in pages]  # type: ignore[union-attr]
     assert found == ["4", "3", "2", "1", "0"]
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from launcher import entry
+from launcher.plan import FIRST_MODULES, LATER_MODULES
 from tests.house.paths import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it forks on Linux alone")
@@ -177,6 +178,37 @@ def test_without_a_nursery_the_program_runs_by_itself(nursery: Nursery) -> None:
     code, out, _ = nursery.result(WHO)
     assert code == 3
     assert json.loads(out)["there"] == [False, False]
+
+
+DRAW = "import ray._raylet as r; print(r.WorkerID.from_random().hex())"
+
+
+def test_children_with_ray_s_library_do_not_draw_the_same_ids(tmp_path: Path) -> None:
+    """They did, once: tasks of different workers had the same id, and Ray hung at its start."""
+    nursery = Nursery(tmp_path, ",".join(FIRST_MODULES), ",".join(LATER_MODULES))
+    try:
+        code = f"import os; {DRAW}; print(os.getppid())"
+        said = [nursery.result(code)[1].split() for _ in range(4)]
+        assert {parent for _, parent in said} == {str(nursery.process.pid)}, "they are no forks"
+        assert len({drawn for drawn, _ in said}) == 4
+    finally:
+        nursery.process.terminate()
+        nursery.process.wait(LIMIT_S)
+
+
+def test_a_nursery_whose_children_would_be_alike_does_not_fork(tmp_path: Path) -> None:
+    (tmp_path / "drawing.py").write_text(DRAW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+        nursery = Nursery(tmp_path, "ray.actor,drawing")
+    try:
+        code, out, _ = nursery.result(WHO)
+        assert code == 3, "the program must run all the same"
+        assert json.loads(out)["parent"] != nursery.process.pid
+        assert "alike, so no forks" in nursery.log.read_text()
+    finally:
+        nursery.process.terminate()
+        nursery.process.wait(LIMIT_S)
 
 
 def test_a_nursery_with_a_second_thread_does_not_fork(tmp_path: Path) -> None:
