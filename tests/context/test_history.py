@@ -40,8 +40,8 @@ def test_rules_of_every_window(
     price = sum(cost(message) for message in seen) + estimate(instructions or "")
     assert price <= budget or seen == [question], "within the budget, or the question alone"
     history = [m for m in seen if m.role not in ("system", "developer")]
-    if any(message.role == "user" for message in messages):
-        assert history[0].role == "user", "no answer before the first question"
+    if len(seen) < len(messages) and any(m.role == "user" for m in messages):
+        assert history[0].role == "user", "what was cut begins with no answer"
 
 
 @given(conversations, st.integers(0, 600))
@@ -54,14 +54,9 @@ def test_a_larger_budget_never_shows_less(said: list[tuple[Role, str]], budget: 
 
 
 @given(conversations)
-def test_with_room_for_all_only_answers_before_any_question_are_left_out(
-    said: list[tuple[Role, str]],
-) -> None:
+def test_a_conversation_that_fits_is_sent_as_it_is(said: list[tuple[Role, str]]) -> None:
     messages = talk(*said)
-    seen = window(messages, 1_000_000)
-    left_out = [message for message in messages if message not in seen]
-    assert all(message.role == "assistant" for message in left_out)
-    assert not left_out or left_out[-1].position < last_question(seen).position
+    assert window(messages, 1_000_000) == messages
 
 
 def test_the_newest_stay() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -19,7 +20,8 @@ async def knock(house: House, path: str, **headers: str) -> tuple[dict[str, Any]
     """The first frame, and the code the socket was closed with, if it was."""
     url = house.url.replace("http", "ws")
     async with connect(f"{url}{path}", additional_headers=headers) as socket:
-        await socket.send(OPEN)
+        with contextlib.suppress(ConnectionClosed):  # it may be shut already
+            await socket.send(OPEN)
         frame: dict[str, Any] = json.loads(await socket.recv())
         if frame["type"] == "error":
             with pytest.raises(ConnectionClosed):
