@@ -10,7 +10,7 @@ import asyncio
 import logging
 
 from contracts.commands import SessionKey
-from contracts.errors import HostUnavailable, StoreUnavailable, TroupeError
+from contracts.errors import Deposed, HostUnavailable, TroupeError, Unavailable
 from contracts.events import Event
 from contracts.messages import ResponseRecord
 from gateway.link import Link, Reader
@@ -61,7 +61,7 @@ class Follower:
                 self._reader = await self._reattach(self._reattach_s or 0)
             try:
                 batch = await self._reader.next()
-            except HostUnavailable as error:
+            except (HostUnavailable, Deposed) as error:  # it is gone, or has let the session go
                 if self._reattach_s is None:
                     raise
                 log.info("%s: following again after: %s", self._response_id, error.message)
@@ -95,7 +95,7 @@ class Follower:
                 return await self._link.attach(
                     self._key, response_id=self._response_id, number=self._number
                 )
-            except (HostUnavailable, StoreUnavailable) as error:
+            except Unavailable as error:
                 if loop.time() + pause_s > deadline:
                     raise _lost(error) from error
             await asyncio.sleep(pause_s)

@@ -16,11 +16,10 @@ from starlette.responses import Response
 from contracts.commands import Accepted, SessionKey, TurnRequest
 from contracts.errors import (
     Conflict,
-    HostUnavailable,
     InvalidRequest,
     NotFound,
-    StoreUnavailable,
     TroupeError,
+    Unavailable,
 )
 from contracts.ids import MESSAGE, RESPONSE, SESSION, new_id
 from contracts.messages import ENDED, ResponseRecord
@@ -223,7 +222,7 @@ async def _live(call: Call, record: ResponseRecord) -> ResponseRecord:
     key = SessionKey(call.principal.org_id, record.session_id)
     try:
         reader = await link.attach(key, response_id=record.id)
-    except (HostUnavailable, StoreUnavailable):
+    except Unavailable:
         return record
     except NotFound:  # it ended between the two questions
         return await _record(call, record.id)

@@ -24,11 +24,13 @@ from actors.runtime import HostRuntime
 from context.memory import ContextMemory
 from contracts.agents import Agent
 from contracts.commands import SessionKey
+from contracts.errors import HostUnavailable
+from contracts.hosts import HostAddress
 from contracts.tasks import spawn
 from gateway.app import build_app
 from gateway.link import Link
 from gateway.options import AgentCard, GatewayOptions, Services
-from tests.support.runtime import OneHost, ScriptedAgent, make_link, make_runtime
+from tests.support.runtime import OneHost, ScriptedAgent, make_runtime
 
 CARDS = (AgentCard("echo", "Says what it is told.", "tests", True), AgentCard("other"))
 
@@ -43,6 +45,35 @@ class Stores:
 
     database_url: str
     redis_url: str
+
+
+class Hosts:
+    """A `Locator` with one host at a time that takes sessions; `up` False: with none."""
+
+    def __init__(self, runtime: HostRuntime) -> None:
+        self.runtimes: dict[str, OneHost] = {}
+        self.suspected: list[str] = []
+        self.up = True
+        self.put(runtime)
+
+    def put(self, runtime: HostRuntime) -> None:
+        """From now on sessions are placed on this one."""
+        self.current = OneHost(runtime)
+        self.runtimes[runtime.host_id] = self.current
+
+    def connect(self, address: HostAddress) -> OneHost:
+        return self.runtimes[address.host_id]
+
+    async def locate(self, keys: list[SessionKey]) -> list[HostAddress]:
+        if not self.up:
+            raise HostUnavailable("No session host is up.")
+        return await self.current.locate(keys)
+
+    async def suspect(self, host_id: str) -> None:
+        self.suspected.append(host_id)
+
+    async def hosts(self) -> dict[str, int]:
+        return {name: host.runtime.load() for name, host in self.runtimes.items()}
 
 
 @dataclass
@@ -62,7 +93,7 @@ class House:
     memory: ContextMemory
     database: asyncpg.Connection
     runtime: HostRuntime
-    host: OneHost
+    hosts: Hosts
     link: Link
     services: Services
     health: dict[str, str]
@@ -75,6 +106,10 @@ class House:
     def readers(self) -> int:
         """How many readers the gateway has."""
         return sum(len(readers) for readers in self.link._readers.values())
+
+    def calls(self) -> int:
+        """How many of the gateway's calls wait for a host's answer."""
+        return sum(len(line.waiting) for line in self.link._lines.values())
 
     async def break_pipes(self) -> None:
         """Let every pipe of the host break, as when the connection is lost."""
@@ -164,8 +199,16 @@ async def open_house(
             max_answer_chars=answer_chars,
         )
         stack.push_async_callback(runtime.close)
-        host = OneHost(runtime)
-        link = make_link(host)
+        hosts = Hosts(runtime)
+        link = Link(
+            "gw_1",
+            hosts,
+            hosts.connect,
+            silence_s=1,
+            reader_events=1000,
+            placements=1000,
+            call_timeout_s=5,
+        )
         stack.push_async_callback(link.close)
         given = GatewayOptions(
             **{"open_doors": not keys, "organization": org, "reattach_s": 5.0, **options}
@@ -189,6 +232,6 @@ async def open_house(
             )
         )
         yield House(
-            url, org, agent, other, memory, database, runtime, host, link, services, health,
+            url, org, agent, other, memory, database, runtime, hosts, link, services, health,
             client, http,
         )  # fmt: skip

@@ -192,7 +192,7 @@ async def test_a_silent_stream_shows_signs_of_life(stores: Stores) -> None:
         async with house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
             async for chunk in answer.aiter_text():
                 text += chunk
-                if text.endswith(": keep-alive\n\n" * 2):
+                if text.endswith(": keep-alive\n" * 2):
                     house.agent.answer("two")
         assert text.endswith("data: [DONE]\n\n")
 

@@ -20,9 +20,8 @@ from tests.support.runtime import make_runtime
 async def take_over(house: House) -> HostRuntime:
     """Another host takes the sessions over; the first lives on, cut off, and does not know."""
     heir = make_runtime(house.memory, {"echo": house.agent, "other": house.other})  # type: ignore[arg-type]
-    cut_off, house.host.runtime = house.host.runtime, heir
-    for outlet in list(cut_off._outlets.values()):
-        cut_off._unplug(outlet)
+    house.hosts.put(heir)
+    await house.break_pipes()
     return heir
 
 
@@ -54,7 +53,7 @@ async def test_a_stream_is_told_the_end_that_the_store_knows(house: House) -> No
 
 async def test_whoever_waits_for_the_whole_is_told_as_well(house: House) -> None:
     waiting = spawn(house.client.responses.create(model="echo", input="hi"), name="waiting")
-    await eventually(house.readers, 1)
+    await eventually(lambda: house.readers() == 1 and house.calls() == 0)
     heir = await take_over(house)
     async with asyncio.timeout(10):
         response = await waiting
@@ -75,9 +74,9 @@ async def test_a_look_at_a_response_settles_what_a_lost_host_left_open(house: Ho
 
 async def test_a_look_while_no_host_is_up_shows_what_the_store_has(house: House) -> None:
     running = await house.client.responses.create(model="echo", input="hi", background=True)
-    house.host.up = False
+    house.hosts.up = False
     await house.break_pipes()
-    await eventually(lambda: house.host.suspected != [])
+    await eventually(lambda: house.hosts.suspected != [])
     assert (await house.client.responses.retrieve(running.id)).status == "queued"
     house.agent.answer("done")
 

@@ -244,9 +244,25 @@ async def test_a_silent_stream_shows_signs_of_life(stores: Stores) -> None:
             text = ""
             async for chunk in answer.aiter_text():
                 text += chunk
-                if text.endswith(": keep-alive\n\n" * 2):
+                if text.endswith(": keep-alive\n" * 2):
                     house.agent.answer("done")
         assert "response.completed" in text
+
+
+async def test_signs_of_life_do_not_disturb_the_stock_client(stores: Stores) -> None:
+    async with open_house(stores, keepalive_s=0.02) as house:
+        stream = await house.client.responses.create(model="echo", input="hi", stream=True)
+        seen: list[Any] = []
+        async for event in stream:
+            seen.append(event)
+            if event.type == "response.in_progress" or event.type.endswith("text.delta"):
+                await asyncio.sleep(0.1)  # several comments are on their way
+                if len(seen) < 6:
+                    house.agent.say("word ")
+                else:
+                    house.agent.answer()
+        assert text_of(seen) == "word word "
+        assert [event.sequence_number for event in seen] == list(range(len(seen)))
 
 
 # -- background, cancel, failure --------------------------------------------------------------
@@ -386,7 +402,7 @@ async def test_a_stream_whose_session_is_nowhere_says_so_in_band(stores: Stores)
         async for event in stream:
             seen.append(event)
             if event.type == "response.output_text.delta":
-                house.host.up = False
+                house.hosts.up = False
                 await house.break_pipes()
         assert seen[-1].type == "error"
         assert seen[-1].code == "stream_interrupted"
@@ -395,7 +411,7 @@ async def test_a_stream_whose_session_is_nowhere_says_so_in_band(stores: Stores)
 
 
 async def test_no_host_is_a_503_and_nothing_is_done(house: House) -> None:
-    house.host.up = False
+    house.hosts.up = False
     with pytest.raises(openai.InternalServerError) as caught:
         await house.client.responses.create(model="echo", input="hi")
     assert caught.value.status_code == 503
