@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -22,6 +24,24 @@ TETHER = Path(__file__).with_name("tether.py")
 def adopt_orphans() -> None:
     """Have what our descendants leave behind fall to us, so that `sweep` finds it. Linux only."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def on_hangup(terminal: int, call: Callable[[], object]) -> None:
+    """Call once, from another thread, when the terminal of this file descriptor is closed.
+
+    The kernel tells that to the leader of the session alone, which a shell passes on and make does
+    not. Nothing is read from it, and where it is no terminal there is nothing to wait for.
+    """
+    if not os.isatty(terminal):
+        return
+    poll = select.poll()
+    poll.register(terminal, 0)  # hang-ups and errors are reported all the same
+
+    def wait() -> None:
+        poll.poll()
+        call()
+
+    threading.Thread(target=wait, name="terminal", daemon=True).start()
 
 
 async def start(

@@ -76,6 +76,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._signalled)
+        processes.on_hangup(0, lambda: loop.call_soon_threadsafe(self._hung_up))
         processes.adopt_orphans()
         try:
             held, ports = self._claim()
@@ -105,6 +106,10 @@ class Supervisor:
             return
         self._console.say("Stopping; once more ends it at once")
         self._end.set_exception(Stopped())
+
+    def _hung_up(self) -> None:
+        if not self._end.done():
+            self._signalled()
 
     def _fail(self, reason: str) -> None:
         if not self._end.done():

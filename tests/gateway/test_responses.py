@@ -102,6 +102,23 @@ async def test_going_on_from_an_earlier_response_forks_the_conversation(house: H
     assert last == ["1", "A", "3", "C", "4"]
 
 
+@pytest.mark.parametrize("background", [False, True])
+async def test_of_two_who_go_on_at_once_one_forks(house: House, background: bool) -> None:
+    first = await ask(house, "A", input="1")
+    house.agent.answer("B")
+    house.agent.answer("C")
+    asked: dict[str, Any] = {"previous_response_id": first.id, "background": background}
+    both = await asyncio.gather(
+        *(house.client.responses.create(model="echo", input=text, **asked) for text in "23")
+    )
+    places = [response.conversation for response in both]
+    assert places.count(first.conversation) == 1
+    for response in both:
+        await eventually(lambda response=response: house.status(response.id), "completed")
+    said = {tuple(m.text for m in request.messages) for request in house.agent.requests[1:]}
+    assert {("1", "A", "2"), ("1", "A", "3")} <= said
+
+
 async def test_a_list_of_messages_is_input(house: House) -> None:
     parts = [{"type": "input_text", "text": "two "}, {"type": "input_text", "text": "parts"}]
     response = await ask(

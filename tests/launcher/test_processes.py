@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -59,6 +61,27 @@ async def test_its_errors_are_in_the_log(tmp_path: Path) -> None:
     )
     assert await process.wait() == 1
     assert "what went wrong" in (tmp_path / "logs" / "it.log").read_text()
+
+
+def test_a_terminal_that_is_closed_is_noticed_but_not_what_is_typed() -> None:
+    ours, terminal = pty.openpty()
+    closed = threading.Event()
+    processes.on_hangup(terminal, closed.set)
+    os.write(ours, b"typed\n")
+    assert not closed.wait(0.2)
+    os.close(ours)
+    assert closed.wait(10)
+    os.close(terminal)
+
+
+def test_what_is_no_terminal_is_not_waited_for() -> None:
+    reading, writing = os.pipe()
+    called = threading.Event()
+    threads = threading.active_count()
+    processes.on_hangup(reading, called.set)
+    assert threading.active_count() == threads
+    os.close(reading)
+    os.close(writing)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans fall to us on Linux alone")
