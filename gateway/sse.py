@@ -20,7 +20,7 @@ from gateway.presence import ClientGone, while_present
 T = TypeVar("T")
 log = logging.getLogger("troupe.gateway.sse")
 
-KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE = b": keep-alive\n"
 """A comment, without the empty line that would end an event: once it has seen an `id:`, the openai
 client takes such a line for an event without data, and stumbles."""
 _HEADERS = (

@@ -164,6 +164,8 @@ async def serving(services: Services) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
+        # A stream that a failed test left open must not keep the tests from ending.
+        asyncio.get_running_loop().call_later(5, setattr, server, "force_exit", True)
         await task
         listener.close()
 
