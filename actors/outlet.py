@@ -3,8 +3,8 @@
 Each item that goes through a pipe, and each write to a socket behind it, is what costs; so the
 pacer merges. A session whose reader waits for something (first token, accepted, end, error) ships
 at once, and its outlets leave as soon as they last left `urgent_s` ago. A session in the middle of
-an answer ships at a tick, `bulk_s` after it last did. A round has `phases` ticks, so that a thousand
-sessions do not all reach the gateway in one burst that a first token would have to wait behind.
+an answer ships at a tick, `bulk_s` after it last did. A round has `phases` ticks, so that a
+thousand sessions do not all reach the gateway in one burst that a first token would wait behind.
 A host in which nothing is said sets no timer.
 """
 

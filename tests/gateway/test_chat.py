@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -189,7 +190,10 @@ async def test_a_silent_stream_shows_signs_of_life(stores: Stores) -> None:
         house.agent.say("one ")
         body = {"model": "echo", "messages": HELLO, "stream": True}
         text = ""
-        async with house.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        async with (
+            asyncio.timeout(20),
+            house.http.stream("POST", "/v1/chat/completions", json=body) as answer,
+        ):
             async for chunk in answer.aiter_text():
                 text += chunk
                 if text.endswith(": keep-alive\n" * 2):

@@ -255,7 +255,10 @@ async def _only_response(house: House) -> str:
 async def test_a_silent_stream_shows_signs_of_life(stores: Stores) -> None:
     async with open_house(stores, keepalive_s=0.05) as house:
         body = {"model": "echo", "input": "hi", "stream": True}
-        async with house.http.stream("POST", "/v1/responses", json=body) as answer:
+        async with (
+            asyncio.timeout(20),
+            house.http.stream("POST", "/v1/responses", json=body) as answer,
+        ):
             assert answer.headers["x-accel-buffering"] == "no"
             assert "no-cache" in answer.headers["cache-control"]
             text = ""
