@@ -15,7 +15,9 @@ EndReason = Literal["stop", "length", "content_filter"]
 class ModelRequest:
     """What a model is asked: the window of the conversation and the settings in force.
 
-    `messages` ends with the user's newest; None means the provider's own default.
+    `messages` ends with the user's newest; None means the provider's own default. `said` is how an
+    answer to it has begun already: the model is to go on from its last character, and repeats
+    nothing of it.
     """
 
     model: str
@@ -24,6 +26,7 @@ class ModelRequest:
     temperature: float | None = None
     top_p: float | None = None
     max_output_tokens: int | None = None
+    said: str | None = None
 
 
 class End(NamedTuple):

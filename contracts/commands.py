@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from contracts.errors import TroupeError
 from contracts.events import Cursor, Event
-from contracts.messages import Message, Role
+from contracts.messages import Message, OnBusy, Role
 
 
 class SessionKey(NamedTuple):
@@ -46,6 +46,10 @@ class TurnRequest:
     previous_response_id: str | None = None
     background: bool = False
     metadata: dict[str, str] = field(default_factory=dict)
+    on_busy: OnBusy | None = None
+    """What if a turn is running; None: as the agent's settings say."""
+    regenerate: str | None = None
+    """The session's last response, to be answered anew: its answer is removed, `input` is empty."""
     stateless: bool = False
     """True: nothing is read or kept; `input` is the whole conversation (chat completions)."""
 
@@ -74,6 +78,14 @@ class Attach(Command):
 @dataclass(frozen=True, slots=True)
 class Detach(Command):
     """The gateway has no reader of this session left. Never replied to."""
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitWake(Command):
+    """The gateway holds readers of this session, which sleeps as far as it knows. Never activates.
+
+    Answered with `Woke` if the session is active here; never replied to.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +173,23 @@ class Moved(NamedTuple):
     key: SessionKey
 
 
-Parcel = list["Reply | EventBatch | Moved"]
+class Slept(NamedTuple):
+    """This host let the session go, since nothing happens in it; its readers need do nothing.
+
+    They stay where they are and attach with their cursors once the session is active again:
+    because of a command of their own gateway, or when some host says `Woke`.
+    """
+
+    key: SessionKey
+
+
+class Woke(NamedTuple):
+    """A session is active on this host; whoever holds readers of it attaches them here."""
+
+    key: SessionKey
+
+
+Parcel = list["Reply | EventBatch | Moved | Slept | Woke"]
 """One item of a pipe: what a host has to say, in the order in which it came to be.
 
 An empty parcel is a keep-alive: a pipe that stays silent longer than its interval is suspect.

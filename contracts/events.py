@@ -12,18 +12,25 @@ first of them and `unfolds_to` says how many, which makes the numbering a functi
     delta      str; any further one                  delta
     ended      ResponseRecord, final; with text      text.done, part.done, item.done, terminal
     ended      ResponseRecord, final; without        terminal
+    resumed    Leg; the turn lost its host           resumed
     item       {"items": [Message...]}               none (WebSocket: conversation.item.created)
+
+A turn that lost its host goes on in a new leg. What the lost host had said last may be on a screen
+and nowhere else, so a reader's number says nothing unless it also says in which leg it was given:
+the numbers of leg n begin at n * LEG_NUMBERS. A reader that comes back with a number of an earlier
+leg gets `resumed` and what follows, whatever it had seen of the end that was lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Collection, Iterator
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
 from contracts.messages import ResponseRecord
 
-Kind = Literal["accepted", "started", "delta", "ended", "item"]
+Kind = Literal["accepted", "started", "delta", "resumed", "ended", "item"]
 
 
 class Cursor(NamedTuple):
@@ -43,7 +50,16 @@ class Event(NamedTuple):
     data: Any
 
 
-FIRST_DELTA_NUMBER = 2
+LEG_NUMBERS = 1_000_000
+"""Numbers set aside for one leg of a turn."""
+
+_OPENING = 2
+"""The place in its leg of a response's first delta, and of nothing else."""
+
+
+def opens(event: Event) -> bool:
+    """Whether a delta is its response's first, which also opens the item and its part."""
+    return event.number % LEG_NUMBERS == _OPENING
 
 
 def unfolds_to(kind: Kind, *, opens: bool) -> int:
@@ -57,28 +73,58 @@ def unfolds_to(kind: Kind, *, opens: bool) -> int:
         return 3 if opens else 1
     if kind == "ended":
         return 4 if opens else 1
-    return 0
+    return 1 if kind == "resumed" else 0
+
+
+def first_number_of(leg: int) -> int:
+    """The number of the event that begins a leg: `started` for 0, `resumed` for any later."""
+    return leg * LEG_NUMBERS
+
+
+def number_after_resumed(leg: int, *, opened: bool) -> int:
+    """The number of what follows `resumed`; `opened`: a delta came in an earlier leg."""
+    return leg * LEG_NUMBERS + _OPENING + opened
+
+
+def numbered(record: ResponseRecord) -> Iterator[tuple[Kind, int, Any]]:
+    """What a turn has said so far, without its end: kind, number and data, in order.
+
+    The last item is `("ended", number, record)`: the number that its end has or would have.
+    """
+    number = first_number_of(0)
+    yield "started", number, record
+    number += unfolds_to("started", opens=False)
+    legs = deque(enumerate(record.legs, 1))
+    start = 0
+    for index in range(len(record.cuts) + 1):
+        while legs and legs[0][1].cuts <= index:
+            nth, leg = legs.popleft()
+            yield "resumed", first_number_of(nth), leg
+            number = number_after_resumed(nth, opened=index > 0)
+        if index < len(record.cuts):
+            length = record.cuts[index]
+            yield "delta", number, record.text[start : start + length]
+            number += unfolds_to("delta", opens=index == 0)
+            start += length
+    yield "ended", number, record
 
 
 def events_of(record: ResponseRecord, taken: Collection[int] = ()) -> list[Event]:
     """Give back the events of an ended turn from its record: `started`, deltas, `ended`.
 
     They carry the very seqs and numbers under which they were first sent, since the numbering is
-    a function of the cuts. `started` holds the final record, which a reader may show as it likes.
+    a function of the cuts and legs. `started` holds the final record, which a reader may show as
+    it likes.
 
     Args:
         record: An ended turn.
         taken: The seqs of other events (accepted, item) that happened while the turn ran.
     """
     free = (seq for seq in count(record.first_seq) if seq not in taken)
-    number = 0
-    events = [Event(next(free), "started", record.id, number, record)]
-    number += unfolds_to("started", opens=False)
-    start = 0
-    for index, length in enumerate(record.cuts):
-        text = record.text[start : start + length]
-        events.append(Event(next(free), "delta", record.id, number, text))
-        number += unfolds_to("delta", opens=index == 0)
-        start += length
-    events.append(Event(next(free), "ended", record.id, number, record))
-    return events
+    return [Event(next(free), kind, record.id, *rest) for kind, *rest in numbered(record)]
+
+
+def epoch_of(record: ResponseRecord, number: int) -> int:
+    """The epoch under which a turn's event of this number was said."""
+    leg = number // LEG_NUMBERS
+    return record.legs[leg - 1].epoch if leg else record.epoch

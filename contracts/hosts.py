@@ -17,6 +17,17 @@ class HostAddress(NamedTuple):
     token: str
 
 
+class Fleet(NamedTuple):
+    """The living hosts, draining ones included; a gateway keeps a line to each.
+
+    `generation` counts deployments of the application: a gateway of an older one is to drain.
+    """
+
+    version: int
+    hosts: tuple[HostAddress, ...]
+    generation: int
+
+
 class HostClient(Protocol):
     """One session host, as a gateway reaches it."""
 
@@ -43,6 +54,13 @@ class Locator(Protocol):
 
     async def suspect(self, host_id: str) -> None:
         """Tell that a gateway cannot reach the host."""
+        ...
+
+    async def watch(self, version: int) -> Fleet:
+        """The hosts there are, once that is newer than `version`; within half a minute anyhow.
+
+        `version` 0: at once.
+        """
         ...
 
     async def hosts(self) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from contracts.commands import SessionKey
@@ -11,11 +12,33 @@ from contracts.messages import Message, ResponseRecord
 
 
 @dataclass(slots=True)
+class OpenTurn:
+    """A turn that an earlier activation accepted and did not end, as far as it was recorded.
+
+    `record` holds the text, cuts and legs that are known; its `attempts` counts this activation.
+    Its `first_seq` is 0 where nothing of it is to be taken as said: whoever goes on with it says
+    `accepted` and `started` anew. `may_have_begun`: readers may have been told of its start.
+    """
+
+    record: ResponseRecord
+    input: list[Message]
+    answer_position: int
+    may_have_begun: bool
+
+
+@dataclass(slots=True)
 class SessionState:
     """What an activation starts from.
 
     `seq` and `position` are the last ones given out; the new activation goes on after them.
     `messages` are the newest, oldest first, bounded by the store's window.
+
+    Args:
+        written_epoch: Under which the last event up to `seq` was said. A cursor of that epoch or
+            a later one that stands at `seq` or beyond has seen nothing else up to there.
+        open_turns: What an earlier activation left open, oldest first; they are this one's now.
+        events: The last events of those turns, without a gap, up to `seq`; empty where that
+            cannot be had.
     """
 
     key: SessionKey
@@ -26,6 +49,9 @@ class SessionState:
     user: str | None
     messages: list[Message]
     last_response_id: str | None = None
+    written_epoch: int = 0
+    open_turns: list[OpenTurn] = field(default_factory=list[OpenTurn])
+    events: list[Event] = field(default_factory=list[Event])
 
 
 class Memory(Protocol):
@@ -36,7 +62,31 @@ class Memory(Protocol):
     """
 
     async def activate(self, key: SessionKey) -> SessionState:
-        """Take the next epoch and load the context. Raises `NotFound`."""
+        """Take the next epoch and load the context. Raises `NotFound`.
+
+        Turns that an earlier activation left open come along, and are from now on this one's in
+        the store as well, each with one more of its `attempts` used.
+        """
+        ...
+
+    def note_events(self, key: SessionKey, epoch: int, events: Sequence[Event]) -> None:
+        """Record what readers are about to be told. Never waits, never raises.
+
+        It is what the next activation goes on from if this one is killed: a best effort, bounded,
+        since what was acknowledged is durable without it.
+        """
+        ...
+
+    async def hand_off(self) -> None:
+        """Return once what was noted is out of this process, or given up; within milliseconds.
+
+        Whoever tells readers of an event calls this first, so that a process that is killed takes
+        nothing along that anybody has seen.
+        """
+        ...
+
+    def forget_events(self, key: SessionKey, epoch: int, kept: Sequence[Event]) -> None:
+        """A turn has ended and is durable: drop what was noted of the session, but for `kept`."""
         ...
 
     async def accept(

@@ -26,6 +26,28 @@ class Message(NamedTuple):
     response_id: str | None = None
 
 
+LossPolicy = Literal["continue", "restart", "fail"]
+"""What becomes of a turn whose host is gone: its model goes on from what was recorded, begins anew,
+or the turn fails with what was said."""
+
+OnBusy = Literal["queue", "interrupt", "reject"]
+"""What becomes of a message that comes while a turn runs: it waits, ends that turn, or is refused."""
+
+
+class Leg(NamedTuple):
+    """Where a turn went on after it had lost its host; a turn that lost none has no leg.
+
+    `cuts` is how many deltas came before, `position` how many characters of the text stand: a
+    reader that shows more cuts its copy there. `epoch` is that of the activation that went on.
+    """
+
+    cuts: int
+    position: int
+    policy: LossPolicy
+    reason: str
+    epoch: int
+
+
 class Usage(NamedTuple):
     """Tokens as the provider counted them; None where it did not say."""
 
@@ -40,7 +62,11 @@ class ResponseRecord:
 
     `cuts` are the lengths, in characters, of the text deltas in which `text` was streamed: with
     `first_seq` and `epoch` they give back every event of an ended turn, so a cursor can be
-    answered long after the events themselves are gone.
+    answered long after the events themselves are gone. What a restarted turn had said before has
+    cuts of length 0: the events keep their numbers, their text is gone.
+
+    `epoch` is that of the activation that accepted the turn; each of the `legs` has its own.
+    `attempts` counts the activations that have run it.
     """
 
     id: str
@@ -70,7 +96,9 @@ class ResponseRecord:
     error: dict[str, Any] | None = None
     incomplete_reason: str | None = None
     completed_at: float | None = None
+    legs: list[Leg] = field(default_factory=list[Leg])
+    attempts: int = 1
 
     def snapshot(self) -> ResponseRecord:
         """A copy that later changes of this record do not reach."""
-        return replace(self, cuts=list(self.cuts))
+        return replace(self, cuts=list(self.cuts), legs=list(self.legs))
