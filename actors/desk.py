@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from contracts.agents import Agent
 from contracts.decisions import Decision, RoutingInput
+from contracts.messages import LossPolicy, OnBusy
 from routing.decide import decide
 from routing.rules import RuleSet
 
@@ -23,6 +24,8 @@ class Seat:
         context_tokens: Budget for the conversation's window, instructions included.
         attempts: How often a turn may ask before its first token, at least 1.
         max_answer_chars: An answer ends as incomplete there.
+        on_host_loss: What becomes of a turn whose host is gone.
+        on_busy: What becomes of a message that comes while a turn runs, unless it says so itself.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Seat:
     context_tokens: int
     attempts: int
     max_answer_chars: int
+    on_host_loss: LossPolicy = "continue"
+    on_busy: OnBusy = "queue"
 
 
 class Desk:
@@ -47,6 +52,14 @@ class Desk:
         """The decision and the agent it names. Raises `UnknownModel`."""
         decision = decide(self._rules, self._seats, model, message)
         return decision, self._seats[decision.agent]
+
+    def seat(self, name: str) -> Seat | None:
+        """The agent of that name, if it is still there."""
+        return self._seats.get(name)
+
+    def any_seat(self) -> Seat:
+        """Some agent: for a turn that is to end because its own is no longer there."""
+        return next(iter(self._seats.values()))
 
     async def aclose(self) -> None:
         for seat in self._seats.values():

@@ -16,9 +16,9 @@ import ray
 from ray.exceptions import RayError
 
 from actors.desk import Desk, Seat
-from actors.runtime import HostLimits, HostRuntime
+from actors.limits import HostLimits, SessionLimits
+from actors.runtime import HostRuntime
 from actors.server import HostServer
-from actors.session import SessionLimits
 from agents.registry import build
 from agents.spec import AgentSpec
 from config.resolve import resolve, rule_specs

@@ -6,9 +6,10 @@ so trimming it loses nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from contracts.events import Event, Kind
+from contracts.events import Cursor, Event, Kind
 
 
 class EventLog:
@@ -17,13 +18,20 @@ class EventLog:
     Args:
         epoch: The activation these events belong to.
         seq: The last seq that was given out before; the first event gets `seq + 1`.
+        known_epoch: Nobody said anything else than is known here under this epoch or a later one,
+            but for what was lost with a host: see `since`.
+        restored: The events up to `seq` that earlier activations said and readers may ask for.
     """
 
-    def __init__(self, epoch: int, seq: int) -> None:
+    def __init__(
+        self, epoch: int, seq: int, known_epoch: int = 0, restored: Sequence[Event] = ()
+    ) -> None:
         self.epoch = epoch
-        self._base = seq
-        self._events: list[Event | None] = []
-        self._shipped = 0
+        self._inherited = seq
+        self._known_epoch = known_epoch
+        self._base = seq - len(restored)
+        self._events: list[Event | None] = list(restored)
+        self._shipped = len(restored)
 
     @property
     def seq(self) -> int:
@@ -64,7 +72,24 @@ class EventLog:
     def _told(self) -> list[Event]:
         return [event for event in self._events[: self._shipped] if event is not None]
 
-    def since(self, seq: int) -> tuple[Event, ...] | None:
+    def since(self, cursor: Cursor) -> tuple[Event, ...] | None:
+        """Shipped events that a reader at `cursor` has yet to be told; None if this cannot say.
+
+        A reader of an activation before may have been told more than was recorded: it gets what
+        follows the record, whose `resumed` says where its copy is to be cut. Epoch 0 is nobody's:
+        such a reader has no place in the log.
+        """
+        if cursor.epoch == self.epoch:
+            return self.after(cursor.seq)
+        if not max(1, self._known_epoch) <= cursor.epoch < self.epoch:
+            return None
+        seq = min(cursor.seq, self._inherited)
+        for event in self._told():
+            if event.kind == "resumed" and event.data.epoch > cursor.epoch:
+                seq = min(seq, event.seq - 1)
+        return self.after(seq)
+
+    def after(self, seq: int) -> tuple[Event, ...] | None:
         """Shipped events after `seq`; None when the log no longer, or never, held them."""
         if not self._base <= seq <= self.shipped_seq:
             return None

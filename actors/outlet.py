@@ -13,10 +13,10 @@ from __future__ import annotations
 import asyncio
 import math
 import pickle
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from contracts.commands import EventBatch, Moved, Parcel, Reply
+from contracts.commands import EventBatch, Moved, Parcel, Reply, Slept, Woke
 
 if TYPE_CHECKING:
     from actors.session import Session
@@ -41,7 +41,7 @@ class Outlet:
         self._ready = asyncio.Event()
         self._left_at = 0.0
 
-    def add(self, item: Reply | EventBatch | Moved) -> None:
+    def add(self, item: Reply | EventBatch | Moved | Slept | Woke) -> None:
         if self.closed:
             return
         if len(self._items) >= self._limit:
@@ -56,8 +56,14 @@ class Outlet:
         self._items.clear()
         self._ready.set()
 
-    async def departures(self, keepalive_s: float) -> AsyncIterator[bytes]:
-        """Pickled parcels; an empty one first, and whenever `keepalive_s` passed in silence."""
+    async def departures(
+        self, keepalive_s: float, hand_off: Callable[[], Awaitable[None]]
+    ) -> AsyncIterator[bytes]:
+        """Pickled parcels; an empty one first, and whenever `keepalive_s` passed in silence.
+
+        `hand_off` comes before each: what readers are told is recorded outside this process, so
+        that nothing they have seen dies with it.
+        """
         loop = asyncio.get_running_loop()
         yield pickle.dumps([])
         while not self.closed:
@@ -73,6 +79,8 @@ class Outlet:
                 await asyncio.sleep(early)
             items, self._items = self._items, []
             self._left_at = loop.time()
+            if items:
+                await hand_off()
             yield pickle.dumps(items, protocol=pickle.HIGHEST_PROTOCOL)
 
 

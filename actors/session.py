@@ -1,29 +1,28 @@
-"""A session: a bounded mailbox, one turn at a time, its conversation and its event log.
+"""A session: a bounded mailbox, its turns, its conversation and its event log.
 
 Commands are handled one after another, in the order in which they came, by a pump that lives only
-while there is mail. Turns run beside the pump, one at a time; a turn that is asked for while
-another runs waits its turn. Everything a session says goes through its log and from there, in
-order, to every outlet that is attached. There MUST be no `await` between appending an event and
-the change of state that it tells of.
+while there is mail. Turns run beside the pump, one at a time (`turns`). Everything a session says
+goes through its log and from there, in order, to every outlet that is attached. There MUST be no
+`await` between appending an event and the change of state that it tells of.
+
+    new ─ activate ─> active ─┬─ idle ──────────────> let go (its readers sleep)
+                              ├─ a newer epoch ─────> deposed (its readers attach elsewhere)
+                              ├─ the host drains ───> abandoned; open turns stay open in the store
+                              └─ deleted, failed ───> stopped
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Protocol
 
-from actors.desk import Desk, Seat
+from actors.desk import Desk
+from actors.limits import SessionLimits
 from actors.log import EventLog
-from actors.turn import Turn
-from context.history import window
-from contracts.agents import ModelRequest
+from actors.turns import Turns, locked, messages_of
 from contracts.commands import (
-    Accepted,
     AddItems,
     Attach,
     Attached,
@@ -36,26 +35,18 @@ from contracts.commands import (
     Reply,
     SessionKey,
     Submit,
-    TurnRequest,
     UpdateSession,
 )
-from contracts.decisions import RoutingInput
-from contracts.errors import (
-    Busy,
-    Conflict,
-    Deposed,
-    HostUnavailable,
-    NotFound,
-    StoreUnavailable,
-    TroupeError,
-)
-from contracts.events import Cursor, Event, events_of
-from contracts.ids import MESSAGE, new_id
+from contracts.errors import Busy, Deposed, HostUnavailable, NotFound, TroupeError
+from contracts.events import Cursor, Event, Kind, events_of
 from contracts.memory import Memory, SessionState
-from contracts.messages import ENDED, Message, ResponseRecord
+from contracts.messages import ENDED, Message
 from contracts.tasks import spawn
 
 log = logging.getLogger("troupe.actors.session")
+
+_NOTED: frozenset[Kind] = frozenset({"accepted", "started", "delta", "resumed"})
+"""What no row of the store holds when readers are told of it."""
 
 
 class SessionPost(Protocol):
@@ -67,6 +58,10 @@ class SessionPost(Protocol):
 
     def detach(self, gateway_id: str, session: Session) -> None: ...
 
+    def woke(self, session: Session) -> None:
+        """The session is active: whoever holds sleeping readers of it may attach them."""
+        ...
+
     def urgent(self, session: Session) -> None:
         """Ship the session's events now: somebody waits for them."""
         ...
@@ -75,39 +70,13 @@ class SessionPost(Protocol):
         """Ship them at the session's next tick."""
         ...
 
+    def rested(self, session: Session) -> None:
+        """Something has come to its end in it; maybe nothing is left to do."""
+        ...
+
     def ended(self, session: Session, *, moved: bool) -> None:
         """The session stops: forget it; `moved`: tell its readers to come back."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """Bounds of one session.
-
-    Args:
-        mailbox: Turns that may run and wait at once.
-        mail: Commands that may wait to be handled.
-        messages: Messages kept in memory, newest first to stay.
-        replay_events: Events rebuilt from the store for one reader at most.
-        save_attempts: How often an ended turn is offered to a store that is away, about a
-            second apart, before the host gives it up.
-    """
-
-    mailbox: int
-    mail: int
-    messages: int
-    replay_events: int
-    save_attempts: int
-
-
-@dataclass(slots=True)
-class Waiting:
-    """A turn whose input is durable and whose time has not come."""
-
-    record: ResponseRecord
-    seat: Seat
-    instructions: str | None
-    answer_position: int
 
 
 class Session:
@@ -134,17 +103,16 @@ class Session:
         self.idle_since = clock()
         self.shipped_at = 0.0
         """When the pacer last shipped it, by the loop's clock; the pacer's own."""
-        self.log = EventLog(0, 0)
         self._memory = memory
+        self.log = EventLog(0, 0)
         self._desk = desk
         self._post = post
         self._limits = limits
         self._clock = clock
         self._state: SessionState | None = None
+        self._turns: Turns | None = None
         self._mail: deque[tuple[str, Command]] = deque()
         self._pumping = False
-        self._turn: Turn | None = None
-        self._queue: deque[Waiting] = deque()
         self._stopped = False
 
     # -- mailbox --------------------------------------------------------------------------------
@@ -159,9 +127,13 @@ class Session:
             self._refuse(gateway_id, command, full)
             return
         self._mail.append((gateway_id, command))
-        if not self._pumping:
+        self.wake()
+
+    def wake(self) -> None:
+        """Activate it, and handle what is there."""
+        if not self._pumping and not self._stopped:
             self._pumping = True
-            spawn(self._pump(), name=f"session-{self.key.session_id}", on_error=self._pump_died)
+            spawn(self._pump(), name=f"session-{self.key.session_id}", on_error=self.failed)
 
     def _refuse(self, gateway_id: str, command: Command, error: TroupeError) -> None:
         if not isinstance(command, Detach):
@@ -176,7 +148,7 @@ class Session:
                 value = await self._handle(gateway_id, command)
             except Deposed as error:
                 self._refuse(gateway_id, command, error)
-                await self._depose()
+                await self.deposed()
                 return
             except TroupeError as error:
                 self._refuse(gateway_id, command, error)
@@ -185,10 +157,7 @@ class Session:
                 self._post.reply(gateway_id, Reply(command.call, value))
         self._pumping = False
         self._touch()
-
-    def _pump_died(self, error: BaseException) -> None:
-        log.error("session %s failed", self.key.session_id, exc_info=error)
-        self._stop(HostUnavailable("The session failed; try again.", retry_after=1), moved=True)
+        self._post.rested(self)
 
     async def _activate(self) -> bool:
         try:
@@ -196,8 +165,18 @@ class Session:
         except TroupeError as error:
             self._stop(error, moved=False)
             return False
+        if self._stopped:
+            return False
         self._state = state
-        self.log = EventLog(state.epoch, state.seq)
+        known = state.open_turns[0].record.epoch if state.events else state.written_epoch
+        self.log = EventLog(state.epoch, state.seq, known, state.events)
+        self._turns = Turns(
+            state, self.log, self._memory, self._desk, self._limits, self._clock, self
+        )
+        self._post.woke(self)
+        if state.open_turns:
+            self._turns.take_over(state.open_turns)
+            state.open_turns, state.events = [], []
         return True
 
     @property
@@ -206,19 +185,25 @@ class Session:
         assert self._state is not None, "the session is not active"
         return self._state
 
+    @property
+    def turns(self) -> Turns:
+        """What runs and waits; only for an active session."""
+        assert self._turns is not None, "the session is not active"
+        return self._turns
+
     # -- commands -------------------------------------------------------------------------------
 
     async def _handle(self, gateway_id: str, command: Command) -> Any:
         match command:
             case Submit():
-                return await self._submit(gateway_id, command.turn)
+                return await self.turns.submit(command.turn)
             case Attach():
                 return await self._attach(gateway_id, command)
             case Detach():
                 self._post.detach(gateway_id, self)
                 return None
             case Cancel():
-                return await self._cancel(command.response_id)
+                return await self.turns.cancel(command.response_id)
             case AddItems():
                 return await self._add_items(command.items)
             case DeleteItem():
@@ -236,7 +221,7 @@ class Session:
 
     async def _attach(self, gateway_id: str, command: Attach) -> Attached:
         # Ship first: those already attached get what is there before the newcomer's replay ends.
-        self._ship()
+        self.urgent()
         events = self.log
         recovered, snapshot = True, None
         replay: tuple[Event, ...] | None = ()
@@ -245,10 +230,9 @@ class Session:
             if replay is None:
                 replay = await self._ended_response(command.response_id)
         elif command.after is not None:
-            after = command.after
-            replay = events.since(after.seq) if after.epoch == events.epoch else None
-            if replay is None and after.epoch > 0:
-                replay = await self._replay(after)
+            replay = events.since(command.after)
+            if replay is None and command.after.epoch > 0:
+                replay = await self._replay(command.after)
             if replay is None:
                 recovered = False
                 snapshot, replay = self._snapshot()
@@ -262,8 +246,8 @@ class Session:
         stored = await self._memory.events_since(self.key, after, self._limits.replay_events)
         if stored is None:
             return None
-        self._ship()
-        fresh = self.log.since(stored[-1].seq if stored else after.seq)
+        self.urgent()
+        fresh = self.log.after(stored[-1].seq if stored else after.seq)
         return None if fresh is None else (*stored, *fresh)
 
     async def _ended_response(self, response_id: str) -> tuple[Event, ...]:
@@ -275,142 +259,22 @@ class Session:
     def _snapshot(self) -> tuple[tuple[Message, ...], tuple[Event, ...]]:
         """What to show in place of what was: the newest messages, the running turn's events."""
         events: tuple[Event, ...] = ()
-        if self._turn is not None and self._turn.is_open:
-            events = self.log.since(self._turn.record.first_seq - 1) or ()
+        turn = self.turns.running
+        if turn is not None and turn.is_open:
+            events = self.log.after(turn.record.first_seq - 1) or ()
         return tuple(self.state.messages), events
-
-    async def _submit(self, gateway_id: str, asked: TurnRequest) -> Accepted:
-        state = self.state
-        running = self._turn is not None
-        if running + len(self._queue) >= self._limits.mailbox:
-            raise Busy(
-                f"{self._limits.mailbox} turns are running or waiting in this conversation.",
-                code="mailbox_full",
-                retry_after=1,
-            )
-        previous = asked.previous_response_id
-        if previous is not None and previous != state.last_response_id:
-            raise Conflict(
-                "The conversation has gone on since that response.",
-                param="previous_response_id",
-                code="conversation_advanced",
-            )
-        text = asked.input[-1].text if asked.input else ""
-        metadata = {**state.metadata, **asked.metadata}
-        decision, seat = self._desk.choose(
-            asked.model, RoutingInput(text, metadata, asked.user or state.user)
-        )
-        record = ResponseRecord(
-            id=asked.response_id,
-            session_id=self.key.session_id,
-            status="queued",
-            model=asked.model,
-            agent=seat.name,
-            created_at=self._clock(),
-            item_id=new_id(MESSAGE),
-            epoch=state.epoch,
-            client_id=asked.client_id,
-            user=asked.user,
-            previous_response_id=previous,
-            instructions=asked.instructions,
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            max_output_tokens=asked.max_output_tokens,
-            background=asked.background,
-            metadata=dict(asked.metadata),
-            decision=decision.as_dict(),
-        )
-        log.info(
-            "%s in %s goes to %s: %s", record.id, self.key.session_id, seat.name, decision.reason
-        )
-        items = self._messages(asked.input, record.id)
-        waiting = Waiting(record, seat, asked.instructions, state.position + len(items) + 1)
-        turn = None
-        if not running:
-            # The model is asked while the store writes: see turn.py.
-            turn = self._turn = self._make_turn(waiting, items)
-            turn.start()
-        try:
-            await self._memory.accept(self.key, state.epoch, self.log.seq, record, items)
-        except BaseException:
-            if turn is not None:
-                await turn.drop()
-                self._turn = None
-            raise
-        # The answer's place is kept now: what is said meanwhile comes after it.
-        state.position = waiting.answer_position
-        state.messages.extend(items)
-        state.last_response_id = record.id
-        accepted = self.log.append(
-            "accepted", record.id, -1, {"input": items, "client_id": asked.client_id}
-        )
-        record.accepted_seq = accepted.seq
-        if turn is not None:
-            turn.open(self.log)
-        elif self._turn is None:
-            # The turn before ended while the store wrote.
-            self._begin(waiting)
-        else:
-            self._queue.append(waiting)
-        self._post.urgent(self)
-        return Accepted(record.id, state.epoch, accepted.seq, record.snapshot())
-
-    def _begin(self, waiting: Waiting) -> None:
-        self._turn = self._make_turn(waiting)
-        self._turn.start()
-        self._turn.open(self.log)
-
-    def _make_turn(self, waiting: Waiting, items: Sequence[Message] = ()) -> Turn:
-        seat, record = waiting.seat, waiting.record
-        before = [m for m in self.state.messages if m.position < waiting.answer_position]
-        messages = [*before, *items]
-        instructions = waiting.instructions or seat.instructions
-        request = ModelRequest(
-            model=seat.model,
-            messages=tuple(window(messages, seat.context_tokens, instructions)),
-            instructions=instructions,
-            temperature=record.temperature if record.temperature is not None else seat.temperature,
-            top_p=record.top_p,
-            max_output_tokens=record.max_output_tokens or seat.max_output_tokens,
-        )
-        return Turn(record, seat, request, waiting.answer_position, self, self._clock)
-
-    def _messages(self, items: tuple[InputItem, ...], response_id: str | None) -> list[Message]:
-        now = self._clock()
-        return [
-            Message(
-                new_id(MESSAGE), self.state.position + n, item.role, item.text, now, response_id
-            )
-            for n, item in enumerate(items, start=1)
-        ]
-
-    async def _cancel(self, response_id: str | None) -> ResponseRecord:
-        turn = self._turn
-        if turn is not None and response_id in (None, turn.record.id):
-            turn.cancel()
-            await turn.done.wait()
-            return turn.record.snapshot()
-        for waiting in self._queue:
-            if waiting.record.id == response_id:
-                self._queue.remove(waiting)
-                turn = self._make_turn(waiting)
-                turn.open(self.log)
-                turn.record.status = "cancelled"
-                await self.ended(turn)
-                return turn.record.snapshot()
-        raise NotFound("No turn is running under that id.", param="response_id")
 
     async def _add_items(self, items: tuple[InputItem, ...]) -> list[Message]:
         self._not_during_a_turn()
         state = self.state
-        messages = self._messages(items, None)
+        messages = messages_of(items, state.position, self._clock(), None)
         kept = [*state.messages, *messages][-self._limits.messages :]
         seq = self.log.seq + 1
         await self._memory.add_items(self.key, state.epoch, seq, messages, kept)
         state.position += len(messages)
         state.messages = kept
         self.log.append("item", None, -1, {"items": messages})
-        self._post.urgent(self)
+        self.urgent()
         return messages
 
     async def _delete_item(self, item_id: str) -> None:
@@ -421,92 +285,75 @@ class Session:
         state.messages = kept
 
     def _not_during_a_turn(self) -> None:
-        if self._turn is not None or self._queue:
-            raise Conflict(
-                "A turn is running in this conversation.", code="conversation_locked", retry_after=1
-            )
+        if not self.turns.none:
+            raise locked()
 
     async def _drop(self) -> None:
-        if self._turn is not None:
-            await self._turn.drop()
-            self._turn = None
-        self._queue.clear()
+        await self.turns.abandon()
         await self._memory.drop(self.key, self.state.epoch)
         self._stop(NotFound("The conversation was deleted."), moved=True)
 
-    # -- the turn's side (TurnOwner) ------------------------------------------------------------
+    # -- the turns' side (TurnsOwner) -----------------------------------------------------------
 
-    def said(self, *, first: bool) -> None:
-        if first:
-            self._post.urgent(self)
-        else:
-            self._post.bulk(self)
-
-    async def ended(self, turn: Turn) -> None:
-        state = self.state
-        record = turn.record
-        turn.finalize(self.log)
-        answer = None
-        if record.text:
-            at = record.completed_at or 0.0
-            answer = Message(
-                record.item_id, turn.answer_position, "assistant", record.text, at, record.id
-            )
-            insort(state.messages, answer, key=_position)
-        del state.messages[: -self._limits.messages]
-        try:
-            await self._keep(record, answer)
-        except Deposed:
-            await self._depose()
-            return
-        # Durable first, then told: until `close`, the log holds back the end and what follows.
-        turn.close(self.log)
-        if self._turn is turn:
-            self._turn = None
-            if self._queue:
-                self._begin(self._queue.popleft())
+    def urgent(self) -> None:
         self._post.urgent(self)
+
+    def bulk(self) -> None:
+        self._post.bulk(self)
+
+    def rested(self) -> None:
+        self.urgent()
         self._touch()
+        self._post.rested(self)
+
+    async def deposed(self) -> None:
+        log.warning("session %s epoch %d is deposed", self.key.session_id, self.log.epoch)
+        self._stop(Deposed("The session has moved."), moved=True)
+        if self._turns is not None:
+            await self._turns.abandon()
 
     def failed(self, error: BaseException) -> None:
+        log.error("session %s failed", self.key.session_id, exc_info=error)
         self._stop(HostUnavailable("The session failed; try again.", retry_after=1), moved=True)
-
-    async def _keep(self, record: ResponseRecord, answer: Message | None) -> None:
-        """Make the end durable; a store that is away is asked again, within bounds."""
-        state = self.state
-        away = StoreUnavailable("The store is away.")
-        for attempt in range(1, self._limits.save_attempts + 1):
-            try:
-                await self._memory.finish(
-                    self.key, state.epoch, record.last_seq, record, answer, list(state.messages)
-                )
-                return
-            except StoreUnavailable as error:
-                log.warning("%s cannot be kept yet (%d): %s", record.id, attempt, error.message)
-                away = error
-                await asyncio.sleep(min(1.0, 0.1 * attempt))
-        log.error("%s could not be kept: the store stayed away", record.id)
-        record.status = "failed"
-        record.error = {"code": away.cause_code, "message": "The answer could not be stored."}
 
     # -- events ---------------------------------------------------------------------------------
 
     def take(self) -> tuple[int, tuple[Event, ...]]:
-        """Cut the running turn's text and hand out what nobody was given yet (post only)."""
-        if self._turn is not None:
-            self._turn.cut(self.log)
-        return self.log.epoch, self.log.unshipped()
+        """Cut the running turn's text and hand out what nobody was given yet (post only).
 
-    def _ship(self) -> None:
-        self._post.urgent(self)
+        What is durable nowhere else is noted first: readers are told nothing that is not on record.
+        """
+        if self._turns is None:
+            return self.log.epoch, ()
+        self._turns.cut()
+        events, settled = self.log.unshipped(), self._turns.settled_seq
+        noted = [event for event in events if event.seq > settled and event.kind in _NOTED]
+        if noted:
+            self._memory.note_events(self.key, self.log.epoch, noted)
+        return self.log.epoch, events
 
     def _touch(self) -> None:
         self.idle_since = self._clock()
 
     @property
+    def is_active(self) -> bool:
+        """Activated and not stopped."""
+        return self._state is not None and not self._stopped
+
+    @property
+    def is_busy(self) -> bool:
+        """Commands are being handled."""
+        return self._pumping
+
+    @property
     def is_idle(self) -> bool:
         """Nothing runs, waits or is being handled."""
-        return self._turn is None and not self._queue and not self._pumping
+        return not self._pumping and (self._turns is None or self._turns.none)
+
+    @property
+    def has_turn(self) -> bool:
+        """A turn is running."""
+        return self._turns is not None and self._turns.running is not None
 
     def rest(self) -> None:
         """Forget the events of ended turns; the store can give them back."""
@@ -515,31 +362,29 @@ class Session:
 
     # -- the end --------------------------------------------------------------------------------
 
-    async def _depose(self) -> None:
-        log.warning("session %s epoch %d is deposed", self.key.session_id, self.log.epoch)
-        turn, self._turn = self._turn, None
-        self._stop(Deposed("The session has moved."), moved=True)
-        if turn is not None:
-            await turn.drop()
-
     def _stop(self, error: TroupeError, *, moved: bool) -> None:
         self._stopped = True
         while self._mail:
             gateway_id, command = self._mail.popleft()
             self._refuse(gateway_id, command, error)
-        self._queue.clear()
         self._pumping = False
         self._post.ended(self, moved=moved)
 
+    def drain(self) -> None:
+        """Begin no further turn here."""
+        if self._turns is not None:
+            self._turns.drain()
+
+    async def abandon(self) -> None:
+        """Stop here and leave open turns to the next activation; readers attach there."""
+        if self._turns is not None:
+            await self._turns.abandon()
+            self.urgent()
+        self._stop(Deposed("The session has moved.", retry_after=0), moved=True)
+
     async def close(self) -> None:
         """Stop for good. A running turn ends as failed and is kept with what was said."""
-        turn = self._turn
-        self._queue.clear()
-        if turn is not None:
-            turn.interrupt(HostUnavailable("The host is shutting down.", code="host_shutdown"))
-            await turn.done.wait()
+        if self._turns is not None:
+            shutdown = HostUnavailable("The host is shutting down.", code="host_shutdown")
+            await self._turns.finish(shutdown)
         self._stop(HostUnavailable("The host is shutting down.", retry_after=1), moved=True)
-
-
-def _position(message: Message) -> int:
-    return message.position

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from contracts.commands import SessionKey
 from contracts.errors import NotFound
 from contracts.events import Cursor, Event
@@ -14,6 +16,15 @@ class NoMemory:
 
     async def activate(self, key: SessionKey) -> SessionState:
         return SessionState(key, 1, 0, 0, {}, None, [])
+
+    def note_events(self, key: SessionKey, epoch: int, events: Sequence[Event]) -> None:
+        return None
+
+    async def hand_off(self) -> None:
+        return None
+
+    def forget_events(self, key: SessionKey, epoch: int, kept: Sequence[Event]) -> None:
+        return None
 
     async def accept(
         self, key: SessionKey, epoch: int, seq: int, record: ResponseRecord, items: list[Message]

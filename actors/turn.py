@@ -6,6 +6,9 @@ store refuses, the turn is dropped and nobody hears of it.
 
 Text is gathered as it arrives and becomes events only when the outlet's pace asks for it
 (`cut`), so a token costs an append and no event of its own.
+
+A turn whose host was lost goes on here under its old record: `resume` says in which leg, and what
+the model says from then on is appended to what was recorded.
 """
 
 from __future__ import annotations
@@ -21,8 +24,13 @@ from actors.desk import Seat
 from actors.log import EventLog
 from contracts.agents import End, ModelRequest
 from contracts.errors import ProviderError, ProviderInterrupted, TroupeError
-from contracts.events import Event, unfolds_to
-from contracts.messages import ResponseRecord
+from contracts.events import (
+    Event,
+    first_number_of,
+    number_after_resumed,
+    unfolds_to,
+)
+from contracts.messages import Leg, ResponseRecord
 from contracts.tasks import spawn, stop
 
 log = logging.getLogger("troupe.actors.turn")
@@ -65,21 +73,60 @@ class Turn:
         self._task: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
         self._pending: list[str] = []
-        self._parts: list[str] = []
+        self._parts = [record.text] if record.text else []
         self._number = 0
-        self._chars = 0
+        self._chars = len(record.text)
+        self._heard = False
         self._listening = False
         self._interrupted = False
         self._reason: TroupeError | None = None
         self._ending = False
         self.done = asyncio.Event()
 
-    def start(self) -> None:
-        """Ask the model. Nothing is emitted before `open`."""
-        self._task = spawn(self._run(), name=f"turn-{self.record.id}", on_error=self._died)
+    def start(self, failure: TroupeError | None = None) -> None:
+        """Ask the model, or with a `failure` end at once. Nothing is emitted before `open`."""
+        work = self._run(failure)
+        self._task = spawn(work, name=f"turn-{self.record.id}", on_error=self._died)
 
     def open(self, events: EventLog) -> None:
         """The input is durable: say that the turn has started, and let text through."""
+        self._say_started(events)
+        self._opened.set()
+
+    def resume(self, events: EventLog, leg: Leg) -> None:
+        """Go on with what an earlier activation began, in a new leg; then let text through.
+
+        What was recorded in a way that readers cannot have followed (`first_seq` 0) is said anew,
+        behind the leg's beginning, where every reader takes it in the place of all it had.
+        """
+        record, said = self.record, self.record.text
+        known = record.first_seq > 0
+        self._parts.clear()
+        if not known:
+            record.text, record.cuts, record.epoch = "", [], events.epoch
+            self._say_started(events)
+            for nth, old in enumerate(record.legs):
+                # Their numbers stay taken: a reader may stand in any of these legs.
+                record.legs[nth] = old._replace(cuts=0, position=0, epoch=events.epoch)
+                events.append("resumed", record.id, first_number_of(nth + 1), record.legs[nth])
+            leg = leg._replace(cuts=0, position=0)
+        elif leg.policy == "restart":
+            record.text, record.cuts = "", [0] * len(record.cuts)
+        else:
+            self._parts.append(said)
+        if leg.policy == "restart":
+            self._chars = 0
+        elif said and not known:
+            self._pending.append(said)
+        number = first_number_of(len(record.legs) + 1)
+        record.legs.append(leg)
+        events.append("resumed", record.id, number, leg)
+        self._number = number_after_resumed(len(record.legs), opened=bool(record.cuts))
+        record.status = "in_progress"
+        self._opened.set()
+        self.cut(events)
+
+    def _say_started(self, events: EventLog) -> None:
         record = self.record
         record.first_seq = events.seq + 1
         # The model may have said its last word already; to readers the turn starts all the same.
@@ -88,9 +135,8 @@ class Turn:
         )
         if record.status == "queued":
             record.status = "in_progress"
-        events.append("started", record.id, 0, started)
+        events.append("started", record.id, first_number_of(0), started)
         self._number = unfolds_to("started", opens=False)
-        self._opened.set()
 
     @property
     def is_open(self) -> bool:
@@ -147,9 +193,11 @@ class Turn:
         self._owner.failed(error)
         self.done.set()
 
-    async def _run(self) -> None:
+    async def _run(self, failure: TroupeError | None) -> None:
         try:
             self._listening = True
+            if failure is not None:
+                raise failure
             if self._interrupted:
                 raise asyncio.CancelledError
             await self._listen()
@@ -172,6 +220,8 @@ class Turn:
     def _fail(self, error: TroupeError) -> None:
         self.record.status = "failed"
         self.record.error = {"code": error.cause_code, "message": error.message}
+        if error.retry_after is not None:
+            self.record.error["retry_after"] = error.retry_after
         log.warning("turn %s failed: %s: %s", self.record.id, error.cause_code, error.message)
 
     async def _listen(self) -> None:
@@ -183,7 +233,7 @@ class Turn:
                 await self._listen_once()
                 return
             except ProviderError as error:
-                if not (error.retryable and self._chars == 0 and attempt < self.seat.attempts):
+                if not (error.retryable and not self._heard and attempt < self.seat.attempts):
                     raise
                 log.info("turn %s: attempt %d: %s", self.record.id, attempt, error.cause_code)
                 # The provider's own wish is honoured only as far as a person would wait.
@@ -196,7 +246,8 @@ class Turn:
                 if not isinstance(item, str):
                     self._end(item)
                     return
-                first = self._chars == 0
+                first = not self._heard
+                self._heard = True
                 self._chars += len(item)
                 self._pending.append(item)
                 if self._opened.is_set():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from asyncio import gather
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from context import writes
 from context.hot import Hot
+from context.left_open import left_open
 from context.migrate import migrate
 from context.postgres import Postgres
 from context.records import Records
@@ -151,6 +153,15 @@ class ContextMemory:
         """Also fails the turns that an earlier activation left open; see `context.wake`."""
         return await self._waker.wake(key)
 
+    def note_events(self, key: SessionKey, epoch: int, events: Sequence[Event]) -> None:
+        return None
+
+    async def hand_off(self) -> None:
+        return None
+
+    def forget_events(self, key: SessionKey, epoch: int, kept: Sequence[Event]) -> None:
+        return None
+
     async def accept(
         self, key: SessionKey, epoch: int, seq: int, record: ResponseRecord, items: list[Message]
     ) -> None:
@@ -195,6 +206,14 @@ class ContextMemory:
 
     async def response(self, org_id: str, response_id: str) -> ResponseRecord:
         return await self.records.response(org_id, response_id)
+
+    async def left_open(
+        self, *, born_after: float, born_before: float, limit: int
+    ) -> list[SessionKey]:
+        """See `context.left_open`."""
+        return await left_open(
+            self._postgres, born_after=born_after, born_before=born_before, limit=limit
+        )
 
     async def events_since(self, key: SessionKey, after: Cursor, limit: int) -> list[Event] | None:
         return await events_since(self._postgres, key, after, limit)

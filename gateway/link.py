@@ -37,9 +37,11 @@ from contracts.commands import (
     Moved,
     Parcel,
     SessionKey,
+    Slept,
     Submit,
     TurnRequest,
     UpdateSession,
+    Woke,
 )
 from contracts.errors import Busy, Deposed, HostUnavailable, TroupeError
 from contracts.events import Cursor, Event
@@ -184,8 +186,10 @@ class Line:
             if isinstance(item, EventBatch):
                 self._deliver(item)
                 continue
-            if isinstance(item, Moved):
-                self._moved(item)
+            if isinstance(item, (Moved, Slept)):
+                self._moved(Moved(item.key))
+                continue
+            if isinstance(item, Woke):
                 continue
             waiter = self.waiting.pop(item.call, None)
             if waiter is None:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from contracts.errors import TroupeError
-from contracts.events import FIRST_DELTA_NUMBER, Event, unfolds_to
+from contracts.events import Event, opens, unfolds_to
 from contracts.messages import ENDED, Message, ResponseRecord, Usage
 
 JsonObject = dict[str, Any]
@@ -135,10 +135,10 @@ def last_number(event: Event) -> int:
     if event.number < 0:
         return -1
     if event.kind == "delta":
-        opens = event.number == FIRST_DELTA_NUMBER
+        wide = opens(event)
     else:
-        opens = event.kind == "ended" and bool(event.data.cuts)
-    return event.number + unfolds_to(event.kind, opens=opens) - 1
+        wide = event.kind == "ended" and bool(event.data.cuts)
+    return event.number + unfolds_to(event.kind, opens=wide) - 1
 
 
 class Projector:
@@ -169,7 +169,7 @@ class Projector:
 
     def _unfold(self, event: Event) -> list[bytes]:
         if event.kind == "delta":
-            if event.number != FIRST_DELTA_NUMBER:
+            if not opens(event):
                 if event.number <= self.last:
                     return []
                 self.last = event.number

@@ -257,7 +257,7 @@ async def test_a_cursor_that_cannot_be_honoured_gets_a_snapshot(stage: Stage) ->
     heard: list[Event] = []
     while not text_of(heard):
         heard.extend(event for _, event in await reader.next())
-    late = await stage.link.attach(stage.key, after=Cursor(0, 0))
+    late = await stage.link.attach(stage.key, after=Cursor(1, 99))
     assert not late.attached.recovered
     assert [m.text for m in late.attached.snapshot or ()] == ["question"]
     stage.agent.answer("on")
@@ -391,14 +391,14 @@ async def test_a_host_that_goes_silent_is_given_up(stage: Stage) -> None:
     assert again.attached.epoch == 1
 
 
-async def test_closing_a_host_keeps_what_was_said(stage: Stage) -> None:
+async def test_a_stateless_turn_ends_with_its_host(stage: Stage) -> None:
     stage.agent.say("half ")
-    _, reader = await stage.link.start(stage.key, ask())
+    key = stage.key._replace(session_id="chat_1")
+    _, reader = await stage.link.start(key, ask(stateless=True))
     heard: list[Event] = []
     while not text_of(heard):
         heard.extend(event for _, event in await reader.next())
     await stage.runtime.close()
-    shelf = stage.memory.shelves[stage.key]
-    assert [m.text for m in shelf.messages] == ["hello", "half "]
-    record = stage.memory.responses[heard[0].response_id or ""]
-    assert (record.status, record.error and record.error["code"]) == ("failed", "host_shutdown")
+    assert (stage.agent.open, stage.runtime.load()) == (0, 0)
+    with pytest.raises(HostUnavailable):
+        await until_ended(reader)

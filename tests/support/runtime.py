@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.desk import Desk, Seat
-from actors.runtime import HostLimits, HostRuntime
-from actors.session import SessionLimits
+from actors.limits import HostLimits, SessionLimits
+from actors.runtime import HostRuntime
 from contracts.agents import End, ModelRequest
 from contracts.commands import Command, SessionKey
 from contracts.errors import Conflict, Deposed, HostUnavailable, NotFound, ProviderError
 from contracts.events import Cursor, Event
-from contracts.hosts import HostAddress
-from contracts.memory import SessionState
-from contracts.messages import Message, ResponseRecord, Usage
+from contracts.hosts import Fleet, HostAddress
+from contracts.memory import OpenTurn, SessionState
+from contracts.messages import ENDED, LossPolicy, Message, OnBusy, ResponseRecord, Usage
 from gateway.link import Link
 from routing.rules import RuleSpec, compile_rules
 
@@ -79,10 +79,16 @@ class Shelf:
     position: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
+    written_epoch: int = 0
+    journal: list[Event] = field(default_factory=list)
 
 
 class UnitMemory:
-    """A `Memory` for units: fences and refuses as the store does; `gate` holds writes back."""
+    """A `Memory` for units: fences and refuses as the store does; `gate` holds writes back.
+
+    `handed_off` counts how often what was noted left the process; before that a test may say that
+    it is lost (`lose_journal`).
+    """
 
     def __init__(self) -> None:
         self.shelves: dict[SessionKey, Shelf] = {}
@@ -91,6 +97,13 @@ class UnitMemory:
         self.gate.set()
         self.broken: list[Exception] = []
         self.stored: list[Event] | None = None
+        self.noted: list[tuple[SessionKey, int, Event]] = []
+        self.handed_off = 0
+        self.asked_events = 0
+
+    def lose_journal(self, key: SessionKey, keep: int = 0) -> None:
+        """Redis was wiped: only the first `keep` events of the journal are left."""
+        del self.shelves[key].journal[keep:]
 
     def create(self, session_id: str = "conv_1") -> SessionKey:
         key = SessionKey("org_default", session_id)
@@ -102,7 +115,7 @@ class UnitMemory:
             raise NotFound("No such conversation.")
         shelf = self.shelves[key]
         shelf.epoch += 1
-        return SessionState(
+        state = SessionState(
             key,
             shelf.epoch,
             shelf.seq,
@@ -110,7 +123,63 @@ class UnitMemory:
             dict(shelf.metadata),
             None,
             list(shelf.messages),
+            written_epoch=shelf.written_epoch,
         )
+        last = [r.id for r in self.responses.values() if r.session_id == key.session_id]
+        state.last_response_id = last[-1] if last else None
+        self._take_over(shelf, state)
+        return state
+
+    def _take_over(self, shelf: Shelf, state: SessionState) -> None:
+        """What `context.recover` does, for one session whose journal is whole or gone."""
+        session_id = state.key.session_id
+        left = [
+            record.snapshot()
+            for record in self.responses.values()
+            if record.session_id == session_id and record.status not in ENDED
+        ]
+        if not left:
+            return
+        said = shelf.journal if shelf.journal and shelf.journal[-1].seq >= shelf.seq else []
+        for number, record in enumerate(left):
+            mine = [event for event in said if event.response_id == record.id]
+            record.attempts += 1
+            if said:
+                record.text, record.cuts, record.legs = "", [], []
+            for event in mine:
+                if event.kind == "accepted":
+                    record.accepted_seq = event.seq
+                elif event.kind == "started":
+                    record.first_seq = event.seq
+                elif event.kind == "delta":
+                    record.cuts.append(len(event.data))
+                    record.text += event.data
+                elif event.kind == "resumed":
+                    record.legs.append(event.data)
+            asked = [m for m in shelf.messages if m.response_id == record.id and m.role == "user"]
+            begun = record.first_seq > 0 or (not said and number == 0)
+            place = max((m.position for m in asked), default=state.position) + 1
+            state.open_turns.append(OpenTurn(record, asked, place, begun))
+            self.responses[record.id] = record.snapshot()
+        if said:
+            state.events = list(said)
+            shelf.seq = state.seq = said[-1].seq
+        shelf.position = state.position = max(turn.answer_position for turn in state.open_turns)
+        shelf.written_epoch = state.epoch
+
+    def note_events(self, key: SessionKey, epoch: int, events: Sequence[Event]) -> None:
+        self.noted.extend((key, epoch, event) for event in events)
+
+    async def hand_off(self) -> None:
+        self.handed_off += 1
+        noted, self.noted = self.noted, []
+        for key, epoch, event in noted:
+            if key in self.shelves and self.shelves[key].epoch == epoch:
+                self.shelves[key].journal.append(event)
+
+    def forget_events(self, key: SessionKey, epoch: int, kept: Sequence[Event]) -> None:
+        self.noted = [noted for noted in self.noted if noted[0] != key]
+        self.shelves[key].journal = list(kept)
 
     async def _write(self, key: SessionKey, epoch: int, seq: int | None = None) -> Shelf:
         await self.gate.wait()
@@ -121,6 +190,7 @@ class UnitMemory:
             raise Deposed("stale")
         if seq is not None:
             shelf.seq = max(seq, shelf.seq)
+            shelf.written_epoch = epoch
         return shelf
 
     async def accept(
@@ -132,7 +202,7 @@ class UnitMemory:
                 raise Conflict("taken", code="duplicate_id", details={"response_id": other.id})
         self.responses[record.id] = record.snapshot()
         shelf.messages.extend(items)
-        shelf.position = items[-1].position
+        shelf.position = max((item.position for item in items), default=shelf.position)
 
     async def finish(
         self,
@@ -177,6 +247,7 @@ class UnitMemory:
         return self.responses[response_id]
 
     async def events_since(self, key: SessionKey, after: Cursor, limit: int) -> list[Event] | None:
+        self.asked_events += 1
         return self.stored
 
 
@@ -209,6 +280,11 @@ class OneHost:
     async def hosts(self) -> dict[str, int]:
         return {self.host_id: self.runtime.load()}
 
+    async def watch(self, version: int) -> Fleet:
+        if version:
+            await asyncio.Event().wait()
+        return Fleet(1, (HostAddress(self.host_id, "", 0, ""),), 1)
+
 
 _hosts = itertools.count(1)
 
@@ -221,10 +297,22 @@ def make_runtime(
     clock: Callable[[], float] = time.time,
     attempts: int = 2,
     max_answer_chars: int = 10_000,
+    on_host_loss: LossPolicy = "continue",
+    on_busy: OnBusy = "queue",
 ) -> HostRuntime:
     seats = {
         name: Seat(
-            name, agent, f"{name}-model", "Be brief.", None, None, 4000, attempts, max_answer_chars
+            name,
+            agent,
+            f"{name}-model",
+            "Be brief.",
+            None,
+            None,
+            4000,
+            attempts,
+            max_answer_chars,
+            on_host_loss,
+            on_busy,
         )
         for name, agent in agents.items()
     }

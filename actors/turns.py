@@ -1,0 +1,459 @@
+"""The turns of one session: one runs, others wait, and each is accepted before it is told of.
+
+Turns come in three ways: a message asks for one (`submit`), one that waited begins when the one
+before it has ended, or an earlier activation left one open (`take_over`). They end in one: the
+record is made durable, then the readers are told.
+
+There MUST be no `await` between appending an event and the change of state that it tells of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import insort
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from actors.desk import Desk, Seat
+from actors.limits import SessionLimits
+from actors.log import EventLog
+from actors.turn import Turn
+from context.history import window
+from contracts.agents import ModelRequest
+from contracts.commands import Accepted, InputItem, TurnRequest
+from contracts.decisions import RoutingInput
+from contracts.errors import (
+    Busy,
+    Conflict,
+    Deposed,
+    HostUnavailable,
+    InvalidRequest,
+    NotFound,
+    StoreUnavailable,
+    TroupeError,
+)
+from contracts.events import Event
+from contracts.ids import MESSAGE, new_id
+from contracts.memory import Memory, OpenTurn, SessionState
+from contracts.messages import Leg, Message, ResponseRecord
+from contracts.tasks import spawn
+
+log = logging.getLogger("troupe.actors.turns")
+
+HOST_LOST = "host_lost"
+
+
+class TurnsOwner(Protocol):
+    """What the turns tell their session."""
+
+    def urgent(self) -> None:
+        """Somebody waits for what is in the log."""
+        ...
+
+    def bulk(self) -> None:
+        """Text is there to be cut at the next tick."""
+        ...
+
+    def rested(self) -> None:
+        """A turn has ended; maybe none is left."""
+        ...
+
+    async def deposed(self) -> None:
+        """The store refused a write: a newer activation owns the session."""
+        ...
+
+    def failed(self, error: BaseException) -> None:
+        """A turn's own code failed; the session cannot go on."""
+        ...
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A turn whose input is durable and whose time has not come."""
+
+    record: ResponseRecord
+    seat: Seat
+    answer_position: int
+    accepted: Event | None = None
+
+
+class Turns:
+    """What runs and waits in one active session.
+
+    Args:
+        state: The activation's; the conversation in it is kept up to date here.
+        events: The session's log.
+        memory: Where turns are made durable.
+        desk: Who can answer.
+        limits: How many may run and wait.
+        clock: Unix seconds.
+        owner: The session.
+    """
+
+    def __init__(
+        self,
+        state: SessionState,
+        events: EventLog,
+        memory: Memory,
+        desk: Desk,
+        limits: SessionLimits,
+        clock: Callable[[], float],
+        owner: TurnsOwner,
+    ) -> None:
+        self._state = state
+        self._log = events
+        self._memory = memory
+        self._desk = desk
+        self._limits = limits
+        self._clock = clock
+        self._owner = owner
+        self._turn: Turn | None = None
+        self._queue: deque[Waiting] = deque()
+        self._draining = False
+        self._abandoned = False
+        self.settled_seq = 0
+        """Up to here the rows of the store hold all that was said, but for what waits."""
+
+    @property
+    def none(self) -> bool:
+        """Nothing runs and nothing waits."""
+        return self._turn is None and not self._queue
+
+    @property
+    def running(self) -> Turn | None:
+        return self._turn
+
+    def cut(self) -> None:
+        """Turn the running turn's text into an event."""
+        if self._turn is not None:
+            self._turn.cut(self._log)
+
+    # -- beginning ------------------------------------------------------------------------------
+
+    async def submit(self, asked: TurnRequest) -> Accepted:
+        """Accept a turn: its input becomes durable while the model is already asked."""
+        state = self._state
+        text = self._refuse_nonsense(asked)
+        metadata = {**state.metadata, **asked.metadata}
+        decision, seat = self._desk.choose(
+            asked.model, RoutingInput(text, metadata, asked.user or state.user)
+        )
+        on_busy = asked.on_busy or seat.on_busy
+        self._refuse_if_busy(asked, on_busy)
+        record = ResponseRecord(
+            id=asked.response_id,
+            session_id=state.key.session_id,
+            status="queued",
+            model=asked.model,
+            agent=seat.name,
+            created_at=self._clock(),
+            item_id=new_id(MESSAGE),
+            epoch=state.epoch,
+            client_id=asked.client_id,
+            user=asked.user,
+            previous_response_id=asked.previous_response_id,
+            instructions=asked.instructions,
+            temperature=asked.temperature,
+            top_p=asked.top_p,
+            max_output_tokens=asked.max_output_tokens,
+            background=asked.background,
+            metadata=dict(asked.metadata),
+            decision=decision.as_dict(),
+        )
+        log.info(
+            "%s in %s goes to %s: %s", record.id, record.session_id, seat.name, decision.reason
+        )
+        items = self._messages(asked.input, record.id)
+        waiting = Waiting(record, seat, state.position + len(items) + 1)
+        turn = None
+        if self.none:
+            # The model is asked while the store writes: see turn.py.
+            turn = self._turn = self._make_turn(waiting, items)
+            turn.start()
+        try:
+            await self._memory.accept(state.key, state.epoch, self._log.seq, record, items)
+        except BaseException:
+            if turn is not None:
+                await turn.drop()
+                self._turn = None
+            raise
+        # The answer's place is kept now: what is said meanwhile comes after it.
+        state.position = waiting.answer_position
+        state.messages.extend(items)
+        state.last_response_id = record.id
+        accepted = self._say_accepted(waiting, items)
+        if self._abandoned:
+            pass  # durable, and so for the next activation
+        elif turn is not None:
+            turn.open(self._log)
+        elif on_busy == "interrupt":
+            self._interrupt_for(waiting)
+        elif self._turn is None:
+            # The turn before ended while the store wrote.
+            self._begin(waiting)
+        else:
+            self._queue.append(waiting)
+        self._owner.urgent()
+        return Accepted(record.id, state.epoch, accepted, record.snapshot())
+
+    def _refuse_nonsense(self, asked: TurnRequest) -> str:
+        """The text that rules look at. Raises what is wrong with the request in this session."""
+        state = self._state
+        previous = asked.previous_response_id
+        if previous is not None and previous != state.last_response_id:
+            raise Conflict(
+                "The conversation has gone on since that response.",
+                param="previous_response_id",
+                code="conversation_advanced",
+            )
+        if asked.input:
+            return asked.input[-1].text
+        if not state.messages or state.messages[-1].role == "assistant":
+            raise InvalidRequest(
+                "`input` is empty, and the conversation has nothing that waits for an answer.",
+                param="input",
+                code="nothing_to_answer",
+            )
+        return state.messages[-1].text
+
+    def _refuse_if_busy(self, asked: TurnRequest, on_busy: str) -> None:
+        if self.none:
+            return
+        if on_busy == "reject" or not asked.input:
+            raise locked()
+        if on_busy == "queue" and 1 + len(self._queue) >= self._limits.mailbox:
+            raise Busy(
+                f"{self._limits.mailbox} turns are running or waiting in this conversation.",
+                code="mailbox_full",
+                retry_after=1,
+            )
+
+    def _messages(self, items: tuple[InputItem, ...], response_id: str | None) -> list[Message]:
+        return messages_of(items, self._state.position, self._clock(), response_id)
+
+    def _say_accepted(self, waiting: Waiting, items: Sequence[Message]) -> int:
+        record = waiting.record
+        waiting.accepted = self._log.append("accepted", record.id, -1, _told(record, items))
+        record.accepted_seq = waiting.accepted.seq
+        return record.accepted_seq
+
+    def _interrupt_for(self, waiting: Waiting) -> None:
+        """The newest message stands for what the person wants now: all before it ends."""
+        superseded = list(self._queue)
+        self._queue.clear()
+        self._queue.append(waiting)
+        if self._turn is None:
+            self._begin(self._queue.popleft())
+        else:
+            self._turn.cancel()
+        for other in superseded:
+            turn = self._end_unheard(other)
+            spawn(self._settle(turn), name=f"turn-{other.record.id}", on_error=self._owner.failed)
+
+    def _begin(self, waiting: Waiting) -> None:
+        turn = self._turn = self._make_turn(waiting)
+        turn.start()
+        turn.open(self._log)
+
+    def _make_turn(
+        self, waiting: Waiting, items: Sequence[Message] = (), said: str | None = None
+    ) -> Turn:
+        seat, record = waiting.seat, waiting.record
+        before = [m for m in self._state.messages if m.position < waiting.answer_position]
+        messages = [*before, *items]
+        instructions = record.instructions or seat.instructions
+        request = ModelRequest(
+            model=seat.model,
+            messages=tuple(window(messages, seat.context_tokens, instructions)),
+            instructions=instructions,
+            temperature=record.temperature if record.temperature is not None else seat.temperature,
+            top_p=record.top_p,
+            max_output_tokens=record.max_output_tokens or seat.max_output_tokens,
+            said=said,
+        )
+        return Turn(record, seat, request, waiting.answer_position, self, self._clock)
+
+    # -- what an earlier activation left --------------------------------------------------------
+
+    def take_over(self, left: Sequence[OpenTurn]) -> None:
+        """Go on with the turns that were open; the first may have begun, the others waited."""
+        for number, one in enumerate(left):
+            record = one.record
+            seat = self._desk.seat(record.agent)
+            gone = seat is None
+            waiting = Waiting(record, seat or self._desk.any_seat(), one.answer_position)
+            # Not known where it stood in the log: then it is said again.
+            if not record.accepted_seq or (one.may_have_begun and not record.first_seq):
+                record.epoch = self._state.epoch
+                self._say_accepted(waiting, one.input)
+            else:
+                waiting.accepted = Event(
+                    record.accepted_seq, "accepted", record.id, -1, _told(record, one.input)
+                )
+            if number == 0 and (one.may_have_begun or gone):
+                self._resume(waiting, gone=gone)
+            elif number == 0:
+                self._begin(waiting)
+            else:
+                self._queue.append(waiting)
+        self._owner.urgent()
+
+    def _resume(self, waiting: Waiting, *, gone: bool) -> None:
+        record, seat = waiting.record, waiting.seat
+        policy = seat.on_host_loss
+        failure: TroupeError | None = None
+        if gone:
+            failure = HostUnavailable("The agent of this turn is no longer there.", code=HOST_LOST)
+        elif record.attempts > self._limits.turn_attempts:
+            failure = HostUnavailable(
+                f"{record.attempts - 1} hosts were lost with this turn.", code=HOST_LOST
+            )
+        elif policy == "fail":
+            failure = HostUnavailable("The host of this turn was lost.", code=HOST_LOST)
+        if failure is not None:
+            policy = "fail"
+        elif not record.text:
+            policy = "restart"
+        log.warning("%s lost its host: %s (attempt %d)", record.id, policy, record.attempts)
+        position = 0 if policy == "restart" else len(record.text)
+        said = record.text if policy == "continue" else None
+        turn = self._turn = self._make_turn(waiting, said=said)
+        leg = Leg(len(record.cuts), position, policy, HOST_LOST, self._state.epoch)
+        turn.resume(self._log, leg)
+        turn.start(failure)
+
+    # -- ending ---------------------------------------------------------------------------------
+
+    async def cancel(self, response_id: str | None) -> ResponseRecord:
+        """End the running turn or one that waits. Raises `NotFound`."""
+        turn = self._turn
+        if turn is not None and response_id in (None, turn.record.id):
+            turn.cancel()
+            await turn.done.wait()
+            return turn.record.snapshot()
+        for waiting in self._queue:
+            if waiting.record.id == response_id:
+                self._queue.remove(waiting)
+                await self._settle(self._end_unheard(waiting))
+                return waiting.record.snapshot()
+        raise NotFound("No turn is running under that id.", param="response_id")
+
+    def _end_unheard(self, waiting: Waiting) -> Turn:
+        """Say all that a turn has to say that is cancelled while it waits; to be settled.
+
+        In one go, since it stands in the midst of another turn's events: `context.replay` tells
+        them apart by this.
+        """
+        turn = self._make_turn(waiting)
+        turn.open(self._log)
+        turn.record.status = "cancelled"
+        turn.finalize(self._log)
+        return turn
+
+    def said(self, *, first: bool) -> None:
+        if first:
+            self._owner.urgent()
+        else:
+            self._owner.bulk()
+
+    async def ended(self, turn: Turn) -> None:
+        turn.finalize(self._log)
+        await self._settle(turn)
+
+    async def _settle(self, turn: Turn) -> None:
+        state = self._state
+        record = turn.record
+        answer = None
+        if record.text:
+            at = record.completed_at or 0.0
+            answer = Message(
+                record.item_id, turn.answer_position, "assistant", record.text, at, record.id
+            )
+            insort(state.messages, answer, key=_position)
+        del state.messages[: -self._limits.messages]
+        try:
+            await self._keep(record, answer)
+        except Deposed:
+            await self._owner.deposed()
+            return
+        # Durable first, then told: until `close`, the log holds back the end and what follows.
+        turn.close(self._log)
+        if self._turn is turn:
+            self._turn = None
+            self.settled_seq = self._log.seq
+            kept = [waiting.accepted for waiting in self._queue if waiting.accepted is not None]
+            self._memory.forget_events(state.key, state.epoch, kept)
+            if self._queue and not self._draining:
+                self._begin(self._queue.popleft())
+        self._owner.rested()
+
+    def failed(self, error: BaseException) -> None:
+        self._owner.failed(error)
+
+    async def _keep(self, record: ResponseRecord, answer: Message | None) -> None:
+        """Make the end durable; a store that is away is asked again, within bounds."""
+        state = self._state
+        away = StoreUnavailable("The store is away.")
+        for attempt in range(1, self._limits.save_attempts + 1):
+            try:
+                await self._memory.finish(
+                    state.key, state.epoch, record.last_seq, record, answer, list(state.messages)
+                )
+                return
+            except StoreUnavailable as error:
+                log.warning("%s cannot be kept yet (%d): %s", record.id, attempt, error.message)
+                away = error
+                await asyncio.sleep(min(1.0, 0.1 * attempt))
+        log.error("%s could not be kept: the store stayed away", record.id)
+        record.status = "failed"
+        record.error = {"code": away.cause_code, "message": "The answer could not be stored."}
+
+    # -- leaving --------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Begin no further turn; what waits is for the next activation."""
+        self._draining = True
+
+    async def abandon(self) -> None:
+        """Stop what runs without ending it: it stays open in the store, for whoever comes next."""
+        self._abandoned = True
+        self._queue.clear()
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.cut(self._log)
+            await turn.drop()
+
+    async def finish(self, error: TroupeError) -> None:
+        """End what runs as failed, and keep it."""
+        self._queue.clear()
+        if self._turn is not None:
+            self._turn.interrupt(error)
+            await self._turn.done.wait()
+
+
+def messages_of(
+    items: tuple[InputItem, ...], position: int, now: float, response_id: str | None
+) -> list[Message]:
+    """The messages that these items become after `position`."""
+    return [
+        Message(new_id(MESSAGE), position + n, item.role, item.text, now, response_id)
+        for n, item in enumerate(items, start=1)
+    ]
+
+
+def _told(record: ResponseRecord, items: Sequence[Message]) -> dict[str, Any]:
+    return {"input": list(items), "client_id": record.client_id}
+
+
+def locked() -> Conflict:
+    """A turn is running, and what was asked cannot wait for it."""
+    return Conflict(
+        "A turn is running in this conversation.", code="conversation_locked", retry_after=1
+    )
+
+
+def _position(message: Message) -> int:
+    return message.position

@@ -1,0 +1,277 @@
+"""A host is lost in mid-answer: the next activation goes on, and every screen ends up right."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from actors.runtime import HostRuntime
+from contracts.commands import SessionKey
+from contracts.events import Cursor, Event, events_of
+from contracts.messages import ENDED
+from gateway.link import Link
+from tests.actors.conftest import Stage, ask
+from tests.actors.screen import Screen
+from tests.support.runtime import OneHost, ScriptedAgent, make_link, make_runtime
+
+
+class Heir:
+    """The host that takes over, with an agent of its own to tell who was asked."""
+
+    def __init__(self, stage: Stage, **options: Any) -> None:
+        self.agent = ScriptedAgent()
+        self.runtime: HostRuntime = make_runtime(stage.memory, {"echo": self.agent}, **options)
+        self.link: Link = make_link(OneHost(self.runtime), "gw_heir")
+
+
+@asynccontextmanager
+async def heir(stage: Stage, **options: Any) -> AsyncIterator[Heir]:
+    taken = Heir(stage, **options)
+    try:
+        yield taken
+    finally:
+        await taken.link.close()
+        await taken.runtime.close()
+
+
+async def half_said(stage: Stage, *tokens: str) -> Screen:
+    """A turn that has said these tokens, all of them on a screen and on record."""
+    accepted, reader = await stage.link.start(stage.key, ask("question"))
+    screen = Screen(accepted.response_id)
+    text = ""
+    for token in tokens:
+        stage.agent.say(token)
+        text += token
+        async with asyncio.timeout(5):
+            while screen.text != text:
+                screen.show(await reader.next())
+    async with asyncio.timeout(5):
+        while screen.seq < 2:
+            screen.show(await reader.next())
+    return screen
+
+
+async def go_on(taken: Heir, key: SessionKey, screen: Screen) -> list[Event]:
+    """The screen comes back with its cursor and stays to the end; gives what it was told."""
+    reader = await taken.link.attach(key, after=Cursor(screen.epoch, screen.seq))
+    assert reader.attached.recovered
+    told: list[Event] = []
+    async with asyncio.timeout(5):
+        while screen.ended is None:
+            batch = await reader.next()
+            told.extend(event for _, event in batch)
+            if screen.seq >= batch[0][1].seq:
+                screen.seq = batch[0][1].seq - 1  # it had been told more than was recorded
+            screen.show(batch)
+    reader.close()
+    return told
+
+
+def stored(stage: Stage, screen: Screen) -> str:
+    record = stage.memory.responses[screen.response_id]
+    assert record.status in ENDED
+    said = [m.text for m in stage.memory.shelves[stage.key].messages if m.role == "assistant"]
+    assert said == ([record.text] if record.text else [])
+    return record.text
+
+
+async def test_it_goes_on_from_what_was_recorded(stage: Stage) -> None:
+    screen = await half_said(stage, "one ", "two ")
+    async with heir(stage) as taken:
+        taken.agent.answer("three")
+        told = await go_on(taken, stage.key, screen)
+        assert taken.agent.requests[0].said == "one two "
+        assert [m.text for m in taken.agent.requests[0].messages] == ["question"]
+        assert [event.kind for event in told][0] == "resumed"
+        leg = told[0].data
+        assert (leg.policy, leg.position, leg.reason) == ("continue", 8, "host_lost")
+        assert screen.text == stored(stage, screen) == "one two three"
+        assert screen.ended is not None and screen.ended.attempts == 2
+
+
+async def test_a_screen_that_shows_more_than_the_record_is_told_where_to_cut(stage: Stage) -> None:
+    screen = await half_said(stage, "one ", "two ", "three ")
+    stage.memory.lose_journal(stage.key, keep=3)  # accepted, started, "one "
+    async with heir(stage) as taken:
+        taken.agent.answer("2 ", "3")
+        await go_on(taken, stage.key, screen)
+        assert taken.agent.requests[0].said == "one "
+        assert screen.text == stored(stage, screen) == "one 2 3"
+
+
+async def test_a_screen_that_shows_less_than_the_record_gets_the_rest(stage: Stage) -> None:
+    screen = await half_said(stage, "one ", "two ")
+    screen.text, screen.seq = "", 2
+    async with heir(stage) as taken:
+        taken.agent.answer("three")
+        told = await go_on(taken, stage.key, screen)
+        assert [event.kind for event in told[:3]] == ["delta", "delta", "resumed"]
+        assert screen.text == stored(stage, screen) == "one two three"
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["nothing said", "something said"])
+async def test_with_no_record_left_all_is_said_anew(stage: Stage, begun: bool) -> None:
+    screen = await half_said(stage, *(["one "] if begun else []))
+    stage.memory.lose_journal(stage.key)
+    async with heir(stage) as taken:
+        taken.agent.answer("uno ", "due")
+        told = await go_on(taken, stage.key, screen)
+        assert [event.kind for event in told[:3]] == ["accepted", "started", "resumed"]
+        assert taken.agent.requests[0].said is None
+        assert told[2].data.policy == "restart"
+        assert screen.text == stored(stage, screen) == "uno due"
+
+
+async def test_a_reader_by_number_is_led_on_into_the_next_leg(stage: Stage) -> None:
+    screen = await half_said(stage, "one ", "two ", "three ")
+    stage.memory.lose_journal(stage.key, keep=3)
+    async with heir(stage) as taken:
+        reader = await taken.link.attach(
+            stage.key, response_id=screen.response_id, number=screen.number
+        )
+        taken.agent.answer("2")
+        told: list[Event] = []
+        async with asyncio.timeout(5):
+            while not told or told[-1].kind != "ended":
+                told.extend(event for _, event in await reader.next())
+        new = [event for event in told if event.number > screen.number]
+        assert [event.kind for event in new][0] == "resumed"
+        screen.text = screen.text[: new[0].data.position]
+        screen.text += "".join(event.data for event in new if event.kind == "delta")
+        assert screen.text == stored(stage, screen) == "one 2"
+
+
+async def test_a_restart_drops_what_was_said_and_keeps_its_numbers(stage: Stage) -> None:
+    screen = await half_said(stage, "one ", "two ")
+    async with heir(stage, on_host_loss="restart") as taken:
+        taken.agent.answer("anew")
+        told = await go_on(taken, stage.key, screen)
+        assert taken.agent.requests[0].said is None
+        assert (told[0].data.policy, told[0].data.position) == ("restart", 0)
+        assert screen.text == stored(stage, screen) == "anew"
+        record = stage.memory.responses[screen.response_id]
+        assert record.cuts[:2] == [0, 0]
+
+
+async def test_a_turn_that_is_to_fail_keeps_what_was_said(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    async with heir(stage, on_host_loss="fail") as taken:
+        await go_on(taken, stage.key, screen)
+        assert taken.agent.requests == []
+        assert screen.ended is not None
+        assert (screen.ended.status, screen.ended.error) == (
+            "failed",
+            {"code": "host_lost", "message": "The host of this turn was lost."},
+        )
+        assert screen.text == stored(stage, screen) == "one "
+
+
+async def test_a_turn_that_loses_host_after_host_fails_in_the_end(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    async with heir(stage) as second, heir(stage) as third, heir(stage) as last:
+        for n, taken in enumerate((second, third), 2):
+            reader = await taken.link.attach(stage.key, response_id=screen.response_id)
+            taken.agent.say(f"{n} ")
+            told: list[Any] = []
+            async with asyncio.timeout(5):
+                while f"{n} " not in told:
+                    told.extend(event.data for _, event in await reader.next())
+            assert len(taken.agent.requests) == 1
+        await go_on(last, stage.key, screen)
+        assert last.agent.requests == []
+        assert screen.ended is not None and screen.ended.status == "failed"
+        assert screen.text == stored(stage, screen) == "one 2 3 "
+        legs = screen.ended.legs
+        assert [(leg.position, leg.policy) for leg in legs] == [
+            (4, "continue"),
+            (6, "continue"),
+            (8, "fail"),
+        ]
+
+
+async def test_turns_that_waited_come_in_their_order(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    second = await stage.link.submit(stage.key, ask("q2"))
+    third = await stage.link.submit(stage.key, ask("q3"))
+    async with heir(stage) as taken:
+        for answer in ("two", "a2", "a3"):
+            taken.agent.answer(answer)
+        reader = await taken.link.attach(stage.key, after=Cursor(screen.epoch, screen.seq))
+        told: list[Event] = []
+        async with asyncio.timeout(5):
+            while sum(event.kind == "ended" for event in told) < 3:
+                told.extend(event for _, event in await reader.next())
+        ends = [event.response_id for event in told if event.kind == "ended"]
+        assert ends == [screen.response_id, second.response_id, third.response_id]
+        assert [event.seq for event in told] == list(range(screen.seq + 1, told[-1].seq + 1))
+        texts = [m.text for m in stage.memory.shelves[stage.key].messages]
+        assert texts == ["question", "one two", "q2", "a2", "q3", "a3"]
+
+
+async def test_the_log_of_a_resumed_turn_comes_back_from_its_record(stage: Stage) -> None:
+    screen = await half_said(stage, "one ", "two ")
+    async with heir(stage) as taken:
+        reader = await taken.link.attach(stage.key, response_id=screen.response_id)
+        taken.agent.answer("three ", "four")
+        told: list[Event] = []
+        async with asyncio.timeout(5):
+            while not told or told[-1].kind != "ended":
+                told.extend(event for _, event in await reader.next())
+        again = events_of(stage.memory.responses[screen.response_id])
+        assert [event[:4] for event in again] == [event[:4] for event in told]
+        assert [e.data for e in again if e.kind == "delta"] == [
+            e.data for e in told if e.kind == "delta"
+        ]
+
+
+async def test_the_lost_host_lives_on_and_changes_nothing(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    async with heir(stage) as taken:
+        taken.agent.answer("right")
+        await go_on(taken, stage.key, screen)
+        stage.agent.answer("wrong")
+        async with asyncio.timeout(5):
+            while stage.runtime.load():
+                await asyncio.sleep(0.001)
+        assert screen.text == stored(stage, screen) == "one right"
+
+
+async def test_an_agent_that_is_gone_ends_the_turn(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    other = ScriptedAgent()
+    runtime = make_runtime(stage.memory, {"somebody-else": other})
+    link = make_link(OneHost(runtime), "gw_2")
+    reader = await link.attach(stage.key, after=Cursor(screen.epoch, screen.seq))
+    async with asyncio.timeout(5):
+        while screen.ended is None:
+            screen.show(await reader.next())
+    assert (screen.ended.status, screen.ended.error and screen.ended.error["code"]) == (
+        "failed",
+        "host_lost",
+    )
+    assert screen.text == stored(stage, screen) == "one "
+    await link.close()
+    await runtime.close()
+
+
+async def test_what_is_told_is_on_record_before(stage: Stage) -> None:
+    """Each event on a screen had left the host's process by then."""
+    accepted, reader = await stage.link.start(stage.key, ask())
+    stage.agent.say("a")
+    seen: list[Event] = []
+    async with asyncio.timeout(5):
+        while not any(event.kind == "delta" for event in seen):
+            for _, event in await reader.next():
+                journal = {noted.seq for noted in stage.memory.shelves[stage.key].journal}
+                assert event.seq in journal
+                seen.append(event)
+    stage.agent.answer("b")
+    async with asyncio.timeout(5):
+        while seen[-1].kind != "ended":
+            seen.extend(event for _, event in await reader.next())
+    assert stage.memory.shelves[stage.key].journal == [], "an ended turn is durable elsewhere"
+    assert seen[-1].response_id == accepted.response_id
