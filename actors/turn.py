@@ -104,27 +104,33 @@ class Turn:
         self._parts.clear()
         if not known:
             record.text, record.cuts, record.epoch = "", [], events.epoch
+            legs, record.legs = record.legs, []
             self._say_started(events)
-            for nth, old in enumerate(record.legs):
-                # Their numbers stay taken: a reader may stand in any of these legs.
-                record.legs[nth] = old._replace(cuts=0, position=0, epoch=events.epoch)
-                events.append("resumed", record.id, first_number_of(nth + 1), record.legs[nth])
+            for old in legs:
+                self._say_leg(events, old._replace(cuts=0, position=0, epoch=events.epoch))
             leg = leg._replace(cuts=0, position=0)
         elif leg.policy == "restart":
             record.text, record.cuts = "", [0] * len(record.cuts)
         else:
             self._parts.append(said)
+        # Each activation has had a leg, also one that left no record of it: a reader may stand
+        # there, so its numbers are never given out twice.
+        while len(record.legs) < record.attempts - 1:
+            self._say_leg(events, leg)
         if leg.policy == "restart":
             self._chars = 0
         elif said and not known:
             self._pending.append(said)
-        number = first_number_of(len(record.legs) + 1)
-        record.legs.append(leg)
-        events.append("resumed", record.id, number, leg)
-        self._number = number_after_resumed(len(record.legs), opened=bool(record.cuts))
         record.status = "in_progress"
         self._opened.set()
         self.cut(events)
+
+    def _say_leg(self, events: EventLog, leg: Leg) -> None:
+        record = self.record
+        record.legs.append(leg)
+        nth = len(record.legs)
+        events.append("resumed", record.id, first_number_of(nth), leg)
+        self._number = number_after_resumed(nth, opened=bool(record.cuts))
 
     def _say_started(self, events: EventLog) -> None:
         record = self.record

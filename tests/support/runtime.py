@@ -140,10 +140,11 @@ class UnitMemory:
         ]
         if not left:
             return
-        said = shelf.journal if shelf.journal and shelf.journal[-1].seq >= shelf.seq else []
+        said = _whole(shelf, left[0].id)
         for number, record in enumerate(left):
             mine = [event for event in said if event.response_id == record.id]
             record.attempts += 1
+            record.first_seq = 0
             if said:
                 record.text, record.cuts, record.legs = "", [], []
             for event in mine:
@@ -249,6 +250,16 @@ class UnitMemory:
     async def events_since(self, key: SessionKey, after: Cursor, limit: int) -> list[Event] | None:
         self.asked_events += 1
         return self.stored
+
+
+def _whole(shelf: Shelf, first: str) -> list[Event]:
+    """The journal, if it tells all that was said since the first open turn was accepted."""
+    said = shelf.journal
+    if not said or said[-1].seq < shelf.seq:
+        return []
+    begins = (said[0].response_id, said[0].kind) == (first, "accepted")
+    seqs = [event.seq for event in said]
+    return said if begins and seqs == list(range(seqs[0], seqs[0] + len(seqs))) else []
 
 
 class OneHost:
