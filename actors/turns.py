@@ -15,7 +15,7 @@ from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from actors.desk import Desk, Seat
 from actors.limits import SessionLimits
@@ -35,7 +35,7 @@ from contracts.errors import (
     StoreUnavailable,
     TroupeError,
 )
-from contracts.events import Event
+from contracts.events import Event, accepted_data
 from contracts.ids import MESSAGE, new_id
 from contracts.memory import Memory, OpenTurn, SessionState
 from contracts.messages import Leg, Message, ResponseRecord
@@ -136,7 +136,8 @@ class Turns:
     async def submit(self, asked: TurnRequest) -> Accepted:
         """Accept a turn: its input becomes durable while the model is already asked."""
         state = self._state
-        text = self._refuse_nonsense(asked)
+        replaced = self._replaced(asked)
+        text = self._refuse_nonsense(asked, replaced)
         metadata = {**state.metadata, **asked.metadata}
         decision, seat = self._desk.choose(
             asked.model, RoutingInput(text, metadata, asked.user or state.user)
@@ -162,6 +163,7 @@ class Turns:
             background=asked.background,
             metadata=dict(asked.metadata),
             decision=decision.as_dict(),
+            replaces=replaced and replaced.id,
         )
         log.info(
             "%s in %s goes to %s: %s", record.id, record.session_id, seat.name, decision.reason
@@ -171,7 +173,7 @@ class Turns:
         turn = None
         if self.none:
             # The model is asked while the store writes: see turn.py.
-            turn = self._turn = self._make_turn(waiting, items)
+            turn = self._turn = self._make_turn(waiting, items, without=replaced)
             turn.start()
         try:
             await self._memory.accept(state.key, state.epoch, self._log.seq, record, items)
@@ -182,6 +184,8 @@ class Turns:
             raise
         # The answer's place is kept now: what is said meanwhile comes after it.
         state.position = waiting.answer_position
+        if replaced is not None:
+            state.messages.remove(replaced)
         state.messages.extend(items)
         state.last_response_id = record.id
         accepted = self._say_accepted(waiting, items)
@@ -199,7 +203,29 @@ class Turns:
         self._owner.urgent()
         return Accepted(record.id, state.epoch, accepted, record.snapshot())
 
-    def _refuse_nonsense(self, asked: TurnRequest) -> str:
+    def _replaced(self, asked: TurnRequest) -> Message | None:
+        """The answer that a turn is to replace. Raises if it is not the conversation's last."""
+        if asked.regenerate is None:
+            return None
+        if asked.regenerate != self._state.last_response_id:
+            raise Conflict(
+                "Only the last response can be answered anew; fork the conversation to change "
+                "an earlier one.",
+                param="regenerate",
+                code="conversation_advanced",
+            )
+        if asked.input:
+            raise InvalidRequest(
+                "To regenerate is to answer the same input: leave `input` out.",
+                param="input",
+                code="mutually_exclusive_parameters",
+            )
+        for message in reversed(self._state.messages):
+            if message.response_id == asked.regenerate and message.role == "assistant":
+                return message
+        return None
+
+    def _refuse_nonsense(self, asked: TurnRequest, replaced: Message | None) -> str:
         """The text that rules look at. Raises what is wrong with the request in this session."""
         state = self._state
         previous = asked.previous_response_id
@@ -211,13 +237,14 @@ class Turns:
             )
         if asked.input:
             return asked.input[-1].text
-        if not state.messages or state.messages[-1].role == "assistant":
+        standing = [message for message in state.messages[-2:] if message is not replaced]
+        if not standing or standing[-1].role == "assistant":
             raise InvalidRequest(
                 "`input` is empty, and the conversation has nothing that waits for an answer.",
                 param="input",
                 code="nothing_to_answer",
             )
-        return state.messages[-1].text
+        return standing[-1].text
 
     def _refuse_if_busy(self, asked: TurnRequest, on_busy: str) -> None:
         if self.none:
@@ -236,7 +263,7 @@ class Turns:
 
     def _say_accepted(self, waiting: Waiting, items: Sequence[Message]) -> int:
         record = waiting.record
-        waiting.accepted = self._log.append("accepted", record.id, -1, _told(record, items))
+        waiting.accepted = self._log.append("accepted", record.id, -1, accepted_data(record, items))
         record.accepted_seq = waiting.accepted.seq
         return record.accepted_seq
 
@@ -259,10 +286,19 @@ class Turns:
         turn.open(self._log)
 
     def _make_turn(
-        self, waiting: Waiting, items: Sequence[Message] = (), said: str | None = None
+        self,
+        waiting: Waiting,
+        items: Sequence[Message] = (),
+        *,
+        without: Message | None = None,
+        said: str | None = None,
     ) -> Turn:
         seat, record = waiting.seat, waiting.record
-        before = [m for m in self._state.messages if m.position < waiting.answer_position]
+        before = [
+            message
+            for message in self._state.messages
+            if message.position < waiting.answer_position and message is not without
+        ]
         messages = [*before, *items]
         instructions = record.instructions or seat.instructions
         request = ModelRequest(
@@ -291,7 +327,7 @@ class Turns:
                 self._say_accepted(waiting, one.input)
             else:
                 waiting.accepted = Event(
-                    record.accepted_seq, "accepted", record.id, -1, _told(record, one.input)
+                    record.accepted_seq, "accepted", record.id, -1, accepted_data(record, one.input)
                 )
             if number == 0 and (one.may_have_begun or gone):
                 self._resume(waiting, gone=gone)
@@ -442,10 +478,6 @@ def messages_of(
         Message(new_id(MESSAGE), position + n, item.role, item.text, now, response_id)
         for n, item in enumerate(items, start=1)
     ]
-
-
-def _told(record: ResponseRecord, items: Sequence[Message]) -> dict[str, Any]:
-    return {"input": list(items), "client_id": record.client_id}
 
 
 def locked() -> Conflict:

@@ -1,4 +1,4 @@
-"""Turns that nobody is known to run: what a lost host leaves behind when no reader comes back for it.
+"""Turns that nobody is known to run: what a lost host leaves when no reader comes back for it.
 
 A session's readers wake it by attaching. A turn that runs for nobody (its client is gone, or never
 stayed) waits for somebody to look, and this is who looks. Ids sort by birth, so the turns of the

@@ -7,6 +7,7 @@ first of them and `unfolds_to` says how many, which makes the numbering a functi
 
     kind       data                                  API events it unfolds into
     accepted   {"input": [Message...], "client_id"}  none (WebSocket: response.accepted)
+               and "removed" where the turn replaces an answer: the id of its item
     started    ResponseRecord, in progress           created, in_progress
     delta      str; the first one of a response      output_item.added, content_part.added, delta
     delta      str; any further one                  delta
@@ -24,11 +25,11 @@ leg gets `resumed` and what follows, whatever it had seen of the end that was lo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
-from contracts.messages import ResponseRecord
+from contracts.messages import Message, ResponseRecord
 
 Kind = Literal["accepted", "started", "delta", "resumed", "ended", "item"]
 
@@ -48,6 +49,14 @@ class Event(NamedTuple):
     response_id: str | None
     number: int
     data: Any
+
+
+def accepted_data(record: ResponseRecord, items: Sequence[Message]) -> dict[str, Any]:
+    """What an `accepted` event says of a turn and its input."""
+    data: dict[str, Any] = {"input": list(items), "client_id": record.client_id}
+    if record.replaces is not None:
+        data["removed"] = record.replaces
+    return data
 
 
 LEG_NUMBERS = 1_000_000

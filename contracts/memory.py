@@ -92,7 +92,7 @@ class Memory(Protocol):
     async def accept(
         self, key: SessionKey, epoch: int, seq: int, record: ResponseRecord, items: list[Message]
     ) -> None:
-        """Make a turn's input durable, with its queued response.
+        """Make a turn's input durable, with its queued response; what it replaces goes with that.
 
         Raises `Conflict` (code `duplicate_id`, details `response_id`) when `client_id` or the
         response's id was used before.

@@ -31,7 +31,7 @@ LossPolicy = Literal["continue", "restart", "fail"]
 or the turn fails with what was said."""
 
 OnBusy = Literal["queue", "interrupt", "reject"]
-"""What becomes of a message that comes while a turn runs: it waits, ends that turn, or is refused."""
+"""What becomes of a message that comes while a turn runs: it waits, ends it, or is refused."""
 
 
 class Leg(NamedTuple):
@@ -65,6 +65,7 @@ class ResponseRecord:
     answered long after the events themselves are gone. What a restarted turn had said before has
     cuts of length 0: the events keep their numbers, their text is gone.
 
+    `replaces` is the item whose place this turn's answer takes, if it answers something anew.
     `epoch` is that of the activation that accepted the turn; each of the `legs` has its own.
     `attempts` counts the activations that have run it.
     """
@@ -98,6 +99,7 @@ class ResponseRecord:
     completed_at: float | None = None
     legs: list[Leg] = field(default_factory=list[Leg])
     attempts: int = 1
+    replaces: str | None = None
 
     def snapshot(self) -> ResponseRecord:
         """A copy that later changes of this record do not reach."""

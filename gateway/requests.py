@@ -54,9 +54,7 @@ class MessageItem(Body):
     phase: Any = None
 
 
-Items = Annotated[
-    list[MessageItem], Field(min_length=1, json_schema_extra=limited(maxItems="input_items"))
-]
+Items = Annotated[list[MessageItem], Field(json_schema_extra=limited(maxItems="input_items"))]
 
 
 class ConversationRef(Body):
@@ -89,12 +87,18 @@ class ResponseStreamOptions(Body):
 
 
 class TurnFields(Body):
-    """What may be said about a turn, over whichever protocol."""
+    """What may be said about a turn, over whichever protocol.
+
+    Without `input` the agent answers what stands at the conversation's end; with `regenerate`, the
+    conversation's last response, it answers that one's input anew and the old answer goes.
+    """
 
     input: Annotated[
         Annotated[Said, Tag("text")] | Annotated[Items, Tag("list")],
         TEXT_OR_LIST,
-    ]
+    ] = Field(default_factory=list[MessageItem])
+    regenerate: Name | None = None
+    on_busy: Literal["queue", "interrupt", "reject"] | None = None
     model: Name = "auto"
     instructions: (
         Annotated[Clean, Field(json_schema_extra=limited(maxLength="instructions_chars"))] | None

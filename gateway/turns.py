@@ -91,7 +91,7 @@ def _turn(
     background: bool,
     previous_response_id: str | None,
 ) -> TurnRequest:
-    for name in ("user", "safety_identifier", "model"):
+    for name in ("user", "safety_identifier", "model", "regenerate"):
         _check_name(getattr(body, name), name, limits)
     check_metadata(body.metadata, limits)
     if body.instructions is not None:
@@ -114,6 +114,8 @@ def _turn(
         previous_response_id=previous_response_id,
         background=background,
         metadata=body.metadata or {},
+        on_busy=body.on_busy,
+        regenerate=body.regenerate,
     )
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from contracts.commands import TurnRequest
-from contracts.errors import Conflict, InvalidRequest
+from contracts.commands import InputItem, TurnRequest
+from contracts.errors import Conflict, InvalidRequest, StoreUnavailable
 from contracts.events import Event
 from contracts.ids import RESPONSE, new_id
 from gateway.link import Reader
@@ -83,25 +83,77 @@ async def test_the_agents_own_habit_and_the_requests_word(stage: Stage) -> None:
     await runtime.close()
 
 
-async def test_without_input_what_stands_there_is_answered(stage: Stage) -> None:
-    stage.agent.say("half")
-    _, reader = await stage.link.start(stage.key, ask("question"))
-    await stage.link.cancel(stage.key)
-    reader.close()
-    nothing = TurnRequest(new_id(RESPONSE), "echo", ())
-    shelf = stage.memory.shelves[stage.key]
-    if shelf.messages[-1].role == "assistant":
-        with pytest.raises(InvalidRequest) as caught:
-            await stage.link.submit(stage.key, nothing)
-        assert (caught.value.param, caught.value.cause_code) == ("input", "nothing_to_answer")
-        await stage.link.delete_item(stage.key, shelf.messages[-1].id)
-    while not stage.agent.said.empty():
-        stage.agent.said.get_nowait()
-    stage.agent.answer("the answer")
-    again = TurnRequest(new_id(RESPONSE), "echo", ())
-    reader = await stage.link.attach(stage.key)
-    await stage.link.submit(stage.key, again)
+def without_input(**fields: str) -> TurnRequest:
+    return TurnRequest(new_id(RESPONSE), "echo", (), **fields)  # type: ignore[arg-type]
+
+
+async def answered(stage: Stage, turn: TurnRequest, answer: str) -> list[Event]:
+    stage.agent.answer(answer)
+    _, reader = await stage.link.start(stage.key, turn)
+    events: list[Event] = []
     async with asyncio.timeout(5):
-        while "ended" not in [event.kind for _, event in await reader.next()]:
-            pass
-    assert [m.text for m in shelf.messages] == ["question", "the answer"]
+        while not any(event.kind == "ended" for event in events):
+            events.extend(event for _, event in await reader.next())
+    reader.close()
+    return events
+
+
+def transcript(stage: Stage) -> list[str]:
+    return [message.text for message in stage.memory.shelves[stage.key].messages]
+
+
+async def test_without_input_what_stands_there_is_answered(stage: Stage) -> None:
+    await stage.link.add_items(stage.key, (InputItem("user", "question"),))
+    await answered(stage, without_input(), "the answer")
+    assert transcript(stage) == ["question", "the answer"]
+    assert [m.text for m in stage.agent.requests[0].messages] == ["question"]
+    with pytest.raises(InvalidRequest) as caught:
+        await stage.link.submit(stage.key, without_input())
+    assert (caught.value.param, caught.value.cause_code) == ("input", "nothing_to_answer")
+
+
+async def test_an_empty_conversation_has_nothing_to_answer(stage: Stage) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        await stage.link.submit(stage.key, without_input())
+    assert caught.value.cause_code == "nothing_to_answer"
+    assert stage.agent.requests == []
+
+
+async def test_regenerate_replaces_the_last_answer(stage: Stage) -> None:
+    await answered(stage, ask("q1"), "a1")
+    first = ask("q2")
+    await answered(stage, first, "bad")
+    old = stage.memory.shelves[stage.key].messages[-1]
+    events = await answered(stage, without_input(regenerate=first.response_id), "better")
+    assert transcript(stage) == ["q1", "a1", "q2", "better"]
+    assert [m.text for m in stage.agent.requests[-1].messages] == ["q1", "a1", "q2"]
+    assert events[0].data["removed"] == old.id
+    assert stage.memory.responses[first.response_id].text == "bad", "what was is on record"
+
+
+async def test_only_the_last_response_can_be_answered_anew(stage: Stage) -> None:
+    first, second = ask("q1"), ask("q2")
+    await answered(stage, first, "a1")
+    await answered(stage, second, "a2")
+    for turn, error, param in (
+        (without_input(regenerate=first.response_id), Conflict, "regenerate"),
+        (ask("more", regenerate=second.response_id), InvalidRequest, "input"),
+    ):
+        with pytest.raises(error) as caught:
+            await stage.link.submit(stage.key, turn)
+        assert caught.value.param == param
+    await stage.link.submit(stage.key, ask("q3"))
+    with pytest.raises(Conflict) as caught:
+        await stage.link.submit(stage.key, without_input(regenerate=second.response_id))
+    assert transcript(stage) == ["q1", "a1", "q2", "a2", "q3"]
+
+
+async def test_a_store_that_refuses_keeps_the_old_answer(stage: Stage) -> None:
+    first = ask("q1")
+    await answered(stage, first, "a1")
+    stage.memory.broken = [StoreUnavailable("away")]
+    with pytest.raises(StoreUnavailable):
+        await stage.link.submit(stage.key, without_input(regenerate=first.response_id))
+    assert transcript(stage) == ["q1", "a1"]
+    await answered(stage, without_input(regenerate=first.response_id), "again")
+    assert transcript(stage) == ["q1", "again"]

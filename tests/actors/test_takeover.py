@@ -86,7 +86,7 @@ async def test_it_goes_on_from_what_was_recorded(stage: Stage) -> None:
         told = await go_on(taken, stage.key, screen)
         assert taken.agent.requests[0].said == "one two "
         assert [m.text for m in taken.agent.requests[0].messages] == ["question"]
-        assert [event.kind for event in told][0] == "resumed"
+        assert told[0].kind == "resumed"
         leg = told[0].data
         assert (leg.policy, leg.position, leg.reason) == ("continue", 8, "host_lost")
         assert screen.text == stored(stage, screen) == "one two three"
@@ -139,7 +139,7 @@ async def test_a_reader_by_number_is_led_on_into_the_next_leg(stage: Stage) -> N
             while not told or told[-1].kind != "ended":
                 told.extend(event for _, event in await reader.next())
         new = [event for event in told if event.number > screen.number]
-        assert [event.kind for event in new][0] == "resumed"
+        assert new[0].kind == "resumed"
         screen.text = screen.text[: new[0].data.position]
         screen.text += "".join(event.data for event in new if event.kind == "delta")
         assert screen.text == stored(stage, screen) == "one 2"

@@ -202,6 +202,7 @@ class UnitMemory:
             if record.client_id and other.client_id == record.client_id:
                 raise Conflict("taken", code="duplicate_id", details={"response_id": other.id})
         self.responses[record.id] = record.snapshot()
+        shelf.messages = [m for m in shelf.messages if m.id != record.replaces]
         shelf.messages.extend(items)
         shelf.position = max((item.position for item in items), default=shelf.position)
 
