@@ -157,6 +157,8 @@ class UnitMemory:
                     record.text += event.data
                 elif event.kind == "resumed":
                     record.legs.append(event.data)
+                    if event.data.policy == "restart":
+                        record.text, record.cuts = "", [0] * len(record.cuts)
             asked = [m for m in shelf.messages if m.response_id == record.id and m.role == "user"]
             begun = record.first_seq > 0 or (not said and number == 0)
             place = max((m.position for m in asked), default=state.position) + 1
