@@ -6,6 +6,7 @@
 - `wire_openai`, `wire_gemini`: a provider's JSON: requests out, stream events in; no I/O
 - `sse`, `events`: server-sent events from bytes; readers of JSON inside them
 - `streaming`: StreamingAgent: one request, one stream, one end; deadlines, cancel, limits
+- `joint`: an answer that goes on: how it is asked for, and what it repeats taken out
 - `assembly`: joins spec, template, pool and wire to an agent
 - `pool`: one connection pool per provider, key and address
 - `sdk`: reads off what a provider's SDK would send, without sending it

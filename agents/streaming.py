@@ -4,7 +4,9 @@ The story of a stream: it takes one of the agent's places (or is refused), sends
 wrote, waits for the head of the answer under `timeout_s`, then hands every read to the wire's
 reader and yields the text that came out, one str per read. How the stream ends is the reader's
 word: bytes may stop for any reason, but only a reader that saw its provider's terminal marker has
-an `End`. Once it has one, nothing that happens to the connection later takes it back.
+an `End`. Once it has one, nothing that happens to the connection later takes it back. An answer
+that goes on from what another stream said is asked for and joined here, for all wires alike
+(`agents.joint`).
 
 Each stream has one watchdog for silence and for its total time. It is a timer that looks at the
 time of the last read about once a second, instead of one that is set anew with every token: at
@@ -28,6 +30,7 @@ import aiohttp
 from multidict import CIMultiDict
 from yarl import URL
 
+from agents.joint import JointReader, asked_to_go_on
 from agents.pool import Client
 from agents.spec import AgentSpec
 from agents.translate import Translator
@@ -85,7 +88,7 @@ class Wire(Protocol):
         ...
 
     def ask(self, request: ModelRequest) -> Ask:
-        """The POST for this request."""
+        """The POST for this request, whose `said` is among its messages by now."""
         ...
 
     def reader(self) -> Reader:
@@ -133,7 +136,7 @@ class StreamingAgent:
             Busy: `max_sessions` streams are under way; nothing was sent.
             ProviderError: whatever the provider did.
         """
-        ask = self._wire.ask(request)
+        ask = self._wire.ask(asked_to_go_on(request))
         self._take_place()
         begun = asyncio.get_running_loop().time()
         response: aiohttp.ClientResponse | None = None
@@ -141,7 +144,9 @@ class StreamingAgent:
         outcome: End | ProviderError | None = None
         try:
             response = await self._open(ask)
-            reader = self._wire.reader()
+            reader: Reader = self._wire.reader()
+            if request.said:
+                reader = JointReader(reader, request.said)
             watchdog = Watchdog(response, self.spec.timeout_s, begun + self.spec.total_timeout_s)
             readany, now = response.content.readany, watchdog.now
             while outcome is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from simulator import openai_responses, persona, script
+from simulator import going_on, openai_responses, persona, script
 from simulator.asks import Ask, Refusal, WrongMethod
 from simulator.doors import Doors
 from simulator.http import Connection, Request
@@ -144,13 +144,25 @@ class Simulator:
         return orders.fault if struck < orders.times else None
 
     def _tokens(self, orders: Script, ask: Ask) -> Sequence[bytes]:
+        begun = going_on.begun(ask.turns)
         count = orders.tokens
         if count is None:
-            seed = self._seed if orders.seed is None else orders.seed
-            return [quoted(text)[1:-1] for text in persona.pieces(persona.reply(ask.turns, seed))]
+            return self._words(orders, ask, begun)
         numbered = self._numbered
         numbered += [b"t%d " % k for k in range(len(numbered), count)]
-        return numbered[:count]
+        if begun is None:
+            return numbered[:count]
+        first, missing = going_on.next_token(begun)
+        rest = numbered[first:count]
+        return [missing, *rest[1:]] if rest else []
+
+    def _words(self, orders: Script, ask: Ask, begun: str | None) -> Sequence[bytes]:
+        seed = self._seed if orders.seed is None else orders.seed
+        if begun is None:
+            text = persona.reply(ask.turns, seed)
+        else:
+            text = going_on.rest(persona.reply(ask.turns[:-2], seed), begun)
+        return [quoted(piece)[1:-1] for piece in persona.pieces(text)]
 
 
 def _request_id() -> bytes:

@@ -10,7 +10,8 @@ Use: write a class with the attributes of `Provider`, and in a test module
 
 The provider stands for a server that does as it is told. A script is a handful of named numbers
 and words: `tokens` (numbered: token k is `t{k} `), `ttft_ms`, `gap_ms`, `finish` (`stop`,
-`length`, `content_filter`), `fault` (one of `FAULTS`) and `at` (after how many tokens).
+`length`, `content_filter`), `fault` (one of `FAULTS`) and `at` (after how many tokens). Asked to go
+on with an answer that it began, it goes on with the next number, and `at` counts from there.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, Protocol, cast
 import psutil
 import pytest
 
+from agents.joint import GO_ON
 from agents.registry import build
 from agents.spec import AgentSpec
 from contracts.agents import Agent, End, ModelRequest
@@ -289,6 +291,33 @@ class Conformance:
         given, default = await provider.heard()
         assert (given.temperature, given.top_p, given.max_tokens) == (0.0, 0.25, 321)
         assert (default.temperature, default.top_p, default.max_tokens) == (None, None, None)
+
+    async def test_a_begun_answer_goes_on(self, provider: Provider) -> None:
+        """What was said is sent word for word, and what comes back is the rest and nothing else."""
+        agent = build(spec_with(provider.spec))
+        turns = (("user", "Hi."), ("assistant", "Hello."), ("user", "Say something."))
+        model = provider.model(tokens=9)
+        request = ModelRequest(model, said(*turns), instructions="Be brief.", said=tokens(4))
+        try:
+            texts, [end] = await collect(agent, request)
+        finally:
+            await agent.aclose()
+        assert tokens(4) + "".join(texts) == tokens(9)
+        assert end.reason == "stop"
+        [heard] = await provider.heard()
+        assert heard.turns == [*turns, ("assistant", tokens(4)), ("user", GO_ON)]
+        assert heard.system == "Be brief."
+
+    async def test_a_continuation_that_breaks_says_what_came(self, provider: Provider) -> None:
+        agent = build(spec_with(provider.spec))
+        model = provider.model(tokens=9, fault="truncate", at=2)
+        request = ModelRequest(model, said(("user", "Hi.")), said=tokens(4))
+        try:
+            text, error = await failure(agent, request)
+        finally:
+            await agent.aclose()
+        assert tokens(4) + text == tokens(6)
+        assert type(error) is ProviderInterrupted
 
     @pytest.mark.parametrize("fault", BEFORE_THE_ANSWER)
     async def test_a_fault_before_the_answer(self, provider: Provider, fault: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import orjson
@@ -351,3 +352,35 @@ async def test_leaving_frees_the_place_at_once(how: str) -> None:
             await asyncio.wait([task])
             assert agent.running == 0
             await server.left.wait()
+
+
+BEGUN = replace(HELLO, said="Once upon a time there was a fox")
+
+
+async def test_what_a_continuation_repeats_is_taken_out() -> None:
+    twice = stream(word("there was"), word(" a fox"), word(" who sang."), word("", "stop"))
+    async with talking_to(twice) as (agent, server):
+        texts, [end] = await collect(agent, BEGUN)
+        assert "".join(texts) == " who sang."
+        assert end == END
+        body = orjson.loads(server.requests[0][2])
+        assert [said["role"] for said in body["messages"]] == ["user", "assistant", "user"]
+        assert body["messages"][1]["content"] == BEGUN.said
+
+
+async def test_without_a_begun_answer_nothing_is_taken_out() -> None:
+    async with talking_to(stream(word("there was a fox"), word("", "stop"))) as (agent, _):
+        texts, _ = await collect(agent, HELLO)
+        assert "".join(texts) == "there was a fox"
+
+
+async def test_what_looked_like_a_repetition_comes_out_when_the_stream_is_over() -> None:
+    whole = stream(word("there was a"), word("", "stop"))
+    torn = [head(), data(word("there was a")), "close"]
+    broken = stream(word("there was a"), "{")
+    async with talking_to(whole, torn, broken) as (agent, _):
+        texts, [end] = await collect(agent, BEGUN)
+        assert ("".join(texts), end) == ("there was a", END)
+        for kind in (ProviderInterrupted, ProviderProtocol):
+            text, error = await failure(agent, BEGUN)
+            assert (text, type(error)) == ("there was a", kind)
