@@ -17,6 +17,7 @@ from config.values import (
     Text,
     Variable,
 )
+from contracts.messages import LossPolicy, OnBusy
 
 
 class Provider(Section):
@@ -114,6 +115,18 @@ class Agent(Section):
         default=2_000,
         description="Turns of this agent that may run at once in one host; also the size of its "
         "connection pool. One more gets 429.",
+    )
+    on_host_loss: LossPolicy = Field(
+        default="continue",
+        description="What becomes of an answer whose host is lost in its middle. `continue`: the "
+        "model goes on from what was said. `restart`: it begins anew, and what was said is taken "
+        "back. `fail`: the answer fails and keeps what was said.",
+    )
+    on_busy: OnBusy = Field(
+        default="queue",
+        description="What becomes of a message that comes while an answer runs, where it does not "
+        "say so itself. `queue`: it waits its turn. `interrupt`: it ends that answer, which keeps "
+        "what was said. `reject`: it is refused.",
     )
     endpoints: tuple[Endpoint, ...] = Field(
         default=(Endpoint(),),

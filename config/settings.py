@@ -135,6 +135,10 @@ class Hosts(Section):
         description="Events one session keeps in memory; beyond, the oldest go."
     )
     max_turn_s: Seconds = Field(description="Seconds a turn may take in all; then it fails.")
+    turn_attempts: Positive = Field(
+        description="Hosts that may try one turn, each after the one before it was lost; then it "
+        "fails. A turn that brings hosts down stops there. 1: no second host tries."
+    )
     max_answer_chars: Positive = Field(
         description="Characters of one answer; at the limit it ends as incomplete."
     )

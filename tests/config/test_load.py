@@ -19,6 +19,8 @@ def test_without_anything_set_it_is_development_on_loopback(directory):
     assert settings.open
     assert list(settings.agents) == ["gpt", "gemini"]
     assert all(agent.simulated for agent in settings.agents.values())
+    gpt = settings.agents["gpt"]
+    assert (gpt.on_host_loss, gpt.on_busy, settings.hosts.turn_attempts) == ("continue", "queue", 3)
 
 
 def test_the_environments_file_is_laid_over_base_and_variables_over_both(overlay):

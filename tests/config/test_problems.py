@@ -225,3 +225,23 @@ def test_the_error_reads_as_a_list_by_place():
         "Troupe cannot start: 1 setting is wrong."
     )
     assert pickle.loads(pickle.dumps(error)).problems == error.problems
+
+
+def test_what_becomes_of_a_turn_is_one_of_a_few_words(overlay, problems):
+    directory = overlay(
+        "agents: {gpt: {on_host_loss: retry, on_busy: wait}}\nhosts: {turn_attempts: 0}"
+    )
+    here = "config/development.yaml"
+    assert set(problems({}, directory)) == {
+        (
+            f"{here}:1",
+            "agents.gpt.on_host_loss",
+            "must be one of 'continue', 'restart' or 'fail', is 'retry'; did you mean `restart`?",
+        ),
+        (
+            f"{here}:1",
+            "agents.gpt.on_busy",
+            "must be one of 'queue', 'interrupt' or 'reject', is 'wait'",
+        ),
+        (f"{here}:2", "hosts.turn_attempts", "must be at least 1, is 0"),
+    }
