@@ -128,6 +128,15 @@ class Agent(Section):
         "say so itself. `queue`: it waits its turn. `interrupt`: it ends that answer, which keeps "
         "what was said. `reject`: it is refused.",
     )
+    summarize_with: Name | None = Field(
+        default=None,
+        description="The agent that sums up a conversation's beginning before it falls out of "
+        "`context_tokens`; a small model does. None: what falls out is not sent.",
+    )
+    summary_tokens: Positive = Field(
+        default=1_000,
+        description="Tokens a summary may have; it takes its place in `context_tokens`.",
+    )
     endpoints: tuple[Endpoint, ...] = Field(
         default=(Endpoint(),),
         min_length=1,

@@ -124,10 +124,23 @@ def _agents(parts: Parts) -> Iterator[Finding]:
             continue
         if simulator and simulator.mode == "never":
             yield from _real(name, agent, parts.providers.get(agent.provider))
+        yield from _summaries(path, agent, parts.agent_names)
         for index, endpoint in enumerate(agent.endpoints):
             if endpoint.api_key_env and endpoint.api_key_env.startswith("TROUPE_"):
                 here = (*path, "endpoints", index, "api_key_env")
                 yield Finding(here, "must not begin with TROUPE_, which names settings")
+
+
+def _summaries(path: KeyPath, agent: Agent, names: list[str]) -> Iterator[Finding]:
+    writer = agent.summarize_with
+    if writer is None:
+        return
+    if writer not in names:
+        hint = did_you_mean(writer, names)
+        yield Finding((*path, "summarize_with"), f"must be the name of an agent{hint}")
+    if agent.summary_tokens * 2 > agent.context_tokens:
+        reason = f"must be at most half of context_tokens, which is {agent.context_tokens}"
+        yield Finding((*path, "summary_tokens"), reason)
 
 
 def _real(name: str, agent: Agent, provider: Provider | None) -> Iterator[Finding]:

@@ -141,3 +141,21 @@ def test_a_new_provider_is_an_entry(overlay):
     agent = "{provider: example, model: m}"
     directory = overlay(f"providers: {{example: {entry}}}\nagents: {{ex: {agent}}}")
     assert not load({"EX_KEY": "k"}, directory).agents["ex"].simulated
+
+
+def test_who_sums_up_is_an_agent_and_leaves_room(overlay, problems):
+    directory = overlay(
+        "agents:\n"
+        "  gpt: {summarize_with: gemni}\n"
+        "  gemini: {summarize_with: gpt, context_tokens: 1500}\n"
+    )
+    assert {problem[1:] for problem in problems({}, directory)} == {
+        ("agents.gpt.summarize_with", "must be the name of an agent; did you mean `gemini`?"),
+        (
+            "agents.gemini.summary_tokens",
+            "must be at most half of context_tokens, which is 1500",
+        ),
+    }
+    overlay("agents: {gpt: {summarize_with: gemini, context_tokens: 2000}}")
+    assert load({}, directory).agents["gpt"].summarize_with == "gemini"
+    assert load({}, directory).agents["gemini"].summarize_with is None
