@@ -4,6 +4,9 @@ Pure. A window is the conversation's end, from some message on, without holes; o
 said since the last question does not fit whole, that question stands before what does. System and
 developer messages before everything else are standing orders rather than history; they stay in
 front as long as they leave room for the question.
+
+Where what is left out was summed up before, the summary stands in its place: after the standing
+orders, before the history that it does not cover.
 """
 
 from __future__ import annotations
@@ -11,10 +14,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from context.tokens import MESSAGE_OVERHEAD, at_most, estimate
+from contracts.memory import Summary
 from contracts.messages import Message
 
 _REPLY = 3
 """Tokens with which every provider opens the reply."""
+
+SUMMED_UP = "Summary of the conversation so far, of which the newest messages follow:\n\n"
+"""What stands before a summary."""
 
 
 def cost(message: Message) -> int:
@@ -23,7 +30,10 @@ def cost(message: Message) -> int:
 
 
 def window(
-    messages: Sequence[Message], budget_tokens: int, instructions: str | None = None
+    messages: Sequence[Message],
+    budget_tokens: int,
+    instructions: str | None = None,
+    summary: Summary | None = None,
 ) -> list[Message]:
     """The messages to send, in order, within the budget by estimate.
 
@@ -36,23 +46,36 @@ def window(
         messages: The conversation, oldest first.
         budget_tokens: What instructions and messages may cost together.
         instructions: Sent beside the messages, and counted.
+        summary: Of the conversation's beginning. It is used where not all of the conversation is
+            sent, in place of the messages that it covers, as a developer's message.
     """
     room = budget_tokens - _REPLY
     if instructions:
         room -= at_most(len(instructions)) + MESSAGE_OVERHEAD
+    # What the store did not load is not sent either.
+    whole = summary is None or not messages or messages[0].position == 1
     bound = sum(at_most(len(message.text)) + MESSAGE_OVERHEAD for message in messages)
-    if bound <= room:
+    if whole and bound <= room:
         # Everything fits whatever its characters are, and nothing needs measuring.
         return list(messages)
     if instructions:
         room += at_most(len(instructions)) - estimate(instructions)
+    if summary is not None and not (whole and sum(map(cost, messages)) <= room):
+        note = Message("", summary.covers_to, "developer", SUMMED_UP + summary.text, 0.0)
+        if shown := _cut(messages, room, note):
+            return shown
     return _cut(messages, room)
 
 
-def _cut(messages: Sequence[Message], room: int) -> list[Message]:
-    orders = _standing_orders(messages)
+def _cut(messages: Sequence[Message], room: int, note: Message | None = None) -> list[Message]:
+    """The window; with a note, none if that does not fit in."""
+    orders = standing_orders(messages)
     history = messages[orders:]
     asked = _last_question(history)
+    if note is not None:
+        # Only what the note covers goes, and never the question.
+        since = [message for message in history[:asked] if message.position > note.position]
+        asked, history = len(since), [*since, *history[asked:]]
     if history:
         room -= cost(history[asked])
     kept_orders: list[Message] = []
@@ -61,6 +84,11 @@ def _cut(messages: Sequence[Message], room: int) -> list[Message]:
         if price <= room:
             kept_orders.append(order)
             room -= price
+    if note is not None:
+        if cost(note) > room:
+            return []
+        room -= cost(note)
+        kept_orders.append(note)
     kept: list[Message] = []
     for index in range(len(history) - 1, -1, -1):
         message = history[index]
@@ -76,7 +104,7 @@ def _cut(messages: Sequence[Message], room: int) -> list[Message]:
         room -= price
         kept.append(message)
     kept.reverse()
-    if len(kept_orders) + len(kept) == len(messages):
+    if note is None and len(kept_orders) + len(kept) == len(messages):
         return list(messages)
     return _begun_right(kept_orders + kept)
 
@@ -88,7 +116,8 @@ def _begun_right(messages: list[Message]) -> list[Message]:
     return [m for m in messages[:first] if m.role != "assistant"] + messages[first:]
 
 
-def _standing_orders(messages: Sequence[Message]) -> int:
+def standing_orders(messages: Sequence[Message]) -> int:
+    """How many messages of the beginning are orders rather than history."""
     count = 0
     for message in messages[:-1]:
         if message.role not in ("system", "developer"):

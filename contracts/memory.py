@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from contracts.commands import SessionKey
 from contracts.events import Cursor, Event
@@ -24,6 +24,13 @@ class OpenTurn:
     input: list[Message]
     answer_position: int
     may_have_begun: bool
+
+
+class Summary(NamedTuple):
+    """What was said in a session up to and including the position `covers_to`, in short."""
+
+    text: str
+    covers_to: int
 
 
 @dataclass(slots=True)
@@ -52,6 +59,7 @@ class SessionState:
     written_epoch: int = 0
     open_turns: list[OpenTurn] = field(default_factory=list[OpenTurn])
     events: list[Event] = field(default_factory=list[Event])
+    summary: Summary | None = None
 
 
 class Memory(Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from context.history import cost, window
+from context.history import SUMMED_UP, cost, window
 from context.tokens import estimate
+from contracts.memory import Summary
 from contracts.messages import Message, Role
 
 roles = st.sampled_from(["user", "assistant", "assistant", "user", "system", "developer"])
@@ -105,3 +106,67 @@ def test_instructions_take_their_share() -> None:
     messages = talk(("user", "one " * 10), ("assistant", "two"), ("user", "three"))
     assert len(window(messages, 80)) == 3
     assert [m.position for m in window(messages, 80, "Be kind. " * 15)] == [3]
+
+
+def test_a_summary_stands_for_what_it_covers() -> None:
+    messages = talk(
+        ("system", "Be kind."),
+        ("user", "one " * 60),
+        ("assistant", "two " * 60),
+        ("user", "three"),
+        ("assistant", "four"),
+        ("user", "five"),
+    )
+    summary = Summary("They counted to two.", covers_to=3)
+    seen = window(messages, 140, None, summary)
+    assert [m.position for m in seen] == [1, 3, 4, 5, 6]
+    assert seen[1].role == "developer"
+    assert seen[1].text == f"{SUMMED_UP}They counted to two."
+    assert window(messages, 1000, None, summary) == messages, "what fits needs no summary"
+
+
+def test_a_summary_stands_for_what_was_not_loaded() -> None:
+    loaded = talk(("user", "one"), ("assistant", "two"), ("user", "three"))[2:]
+    summary = Summary("They began.", covers_to=2)
+    assert [m.position for m in window(loaded, 1000, None, summary)] == [2, 3]
+
+
+def test_a_summary_that_does_not_fit_is_left_out() -> None:
+    messages = talk(("user", "one " * 60), ("assistant", "two"), ("user", "three"))
+    summary = Summary("long " * 200, covers_to=2)
+    assert window(messages, 60, None, summary) == window(messages, 60)
+
+
+def test_messages_that_a_summary_covers_do_not_come_back_where_there_is_room() -> None:
+    messages = talk(
+        ("user", "one"),
+        ("assistant", "two"),
+        ("user", "three " * 40),
+        ("assistant", "four " * 40),
+        ("user", "five"),
+    )
+    seen = window(messages, 120, None, Summary("They counted.", covers_to=2))
+    assert [m.position for m in seen] == [2, 5]
+
+
+@given(conversations, st.integers(0, 900), st.integers(0, 30), texts)
+def test_rules_of_every_window_with_a_summary(
+    said: list[tuple[Role, str]], budget: int, covers_to: int, text: str
+) -> None:
+    messages = talk(*said)
+    seen = window(messages, budget, None, Summary(text, covers_to))
+    notes = [m for m in seen if m.text == SUMMED_UP + text]
+    if not notes:
+        assert seen == window(messages, budget)
+        return
+    assert len(notes) == 1
+    assert sum(map(cost, messages)) > budget - 3, "there was a need for it"
+    rest = [m for m in seen if m not in notes]
+    question = last_question(messages)
+    assert question in rest
+    covered = [m for m in rest if m.position <= covers_to and m != question]
+    assert all(m.role in ("system", "developer") for m in covered)
+    assert sum(map(cost, seen)) <= budget
+    spoken = [m for m in rest if m.role not in ("system", "developer")]
+    if any(m.role == "user" for m in messages):
+        assert spoken[0].role == "user", "what was cut begins with no answer"
