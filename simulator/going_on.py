@@ -15,10 +15,8 @@ ORDER_CHARACTERS = 1_000
 """A longer message is about something else."""
 _TAIL_CHARACTERS = 64
 
-_GO_ON = re.compile(r"\b(?:continue|go on|carry on|resume|finish)\b", re.IGNORECASE)
-_CUT_OFF = re.compile(
-    r"\b(?:cut off|broken off|broke off|interrupted|unfinished|last character)\b", re.IGNORECASE
-)
+_CUT_OFF = ("cut off", "broken off", "broke off", "interrupted", "unfinished", "last character")
+_GO_ON = re.compile(r"\b(?:continue|go on|carry on|resume|finish)\b")
 _LAST_TOKENS = re.compile(r"(?:^|\s)t(\d+) (\S*)$")
 
 
@@ -29,7 +27,9 @@ def begun(turns: Sequence[Turn]) -> str | None:
     order = turns[-1]
     if order.speaker == "assistant" or len(order.text) > ORDER_CHARACTERS:
         return None
-    if _GO_ON.search(order.text) is None or _CUT_OFF.search(order.text) is None:
+    # Every request comes by here: words are looked for before expressions.
+    low = order.text.lower()
+    if not any(word in low for word in _CUT_OFF) or _GO_ON.search(low) is None:
         return None
     return turns[-2].text
 
