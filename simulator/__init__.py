@@ -10,7 +10,7 @@ The way of a request:
   `wire` is their port, `openai_wire` what OpenAI's two share
 - `script`: the language of the `x-simulator` header and of the `scripted.` model names
 - `going_on`: a request to go on with an answer that was cut off
-- `persona`, with `recall`, `skills` and `stock`: what an unscripted reply says
+- `persona`, with `recall`, `memo`, `skills` and `stock`: what an unscripted reply says
 - `playback`, on `wheel`: a reply in time, with its faults
 - `recorder`, `stats`: what it was sent and what came of it
 

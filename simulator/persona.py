@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from simulator import recall, skills, stock
+from simulator import memo, recall, skills, stock
 from simulator.asks import Turn
 
 ABOUT = (
@@ -59,6 +59,10 @@ def reply(turns: Sequence[Turn], seed: int) -> str:
         turns: All of it, oldest first.
         seed: Chooses among words that say the same.
     """
+    if (summary := memo.memo(turns)) is not None:
+        return summary
+    told = [Turn("user", line) for turn in turns for line in memo.heard(turn)]
+    turns = [*told, *turns]
     turns = [Turn(turn.speaker, turn.text[: recall.LOOK_AT_CHARACTERS]) for turn in turns]
     said = recall.said_by_user(turns)
     if not said or not said[-1].strip():
