@@ -26,6 +26,8 @@ class Seat:
         max_answer_chars: An answer ends as incomplete there.
         on_host_loss: What becomes of a turn whose host is gone.
         on_busy: What becomes of a message that comes while a turn runs, unless it says so itself.
+        summarize_with: The agent that sums up long conversations; None: nobody does.
+        summary_tokens: What a summary may cost.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Seat:
     max_answer_chars: int
     on_host_loss: LossPolicy = "continue"
     on_busy: OnBusy = "queue"
+    summarize_with: str | None = None
+    summary_tokens: int = 1000
 
 
 class Desk:

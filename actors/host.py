@@ -122,6 +122,7 @@ def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostR
             messages=settings.context.window_messages,
             replay_events=settings.context.replay_events,
             save_attempts=hosts.save_attempts,
+            turn_attempts=hosts.turn_attempts,
         ),
         time.time,
     )
@@ -131,6 +132,7 @@ def desk_of(settings: Settings) -> Desk:
     """The agents with their adapters, and the rules between them. Imports the SDKs in use."""
     seats: dict[str, Seat] = {}
     for name, agent in resolve(settings).items():
+        definition = settings.agents[name]
         adapter = build(
             AgentSpec(
                 name=name,
@@ -156,6 +158,10 @@ def desk_of(settings: Settings) -> Desk:
             context_tokens=agent.context_tokens,
             attempts=agent.attempts,
             max_answer_chars=settings.hosts.max_answer_chars,
+            on_host_loss=definition.on_host_loss,
+            on_busy=definition.on_busy,
+            summarize_with=definition.summarize_with,
+            summary_tokens=definition.summary_tokens,
         )
     return Desk(seats, compile_rules(rule_specs(settings), seats))
 

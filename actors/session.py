@@ -282,6 +282,9 @@ class Session:
         state = self.state
         kept = [message for message in state.messages if message.id != item_id]
         await self._memory.delete_item(self.key, state.epoch, item_id, kept)
+        # One that is no longer loaded is older than all that are.
+        gone = [message.position for message in state.messages if message.id == item_id]
+        self.turns.item_deleted(gone[0] if gone else 0)
         state.messages = kept
 
     def _not_during_a_turn(self) -> None:

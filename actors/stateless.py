@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contracts.commands import SessionKey
 from contracts.errors import NotFound
 from contracts.events import Cursor, Event
-from contracts.memory import SessionState
-from contracts.messages import Message, ResponseRecord
+from contracts.memory import SessionState, Summary
+from contracts.messages import Message, ResponseRecord, Usage
 
 
 class NoMemory:
@@ -53,6 +53,11 @@ class NoMemory:
         return None
 
     async def update_metadata(self, key: SessionKey, epoch: int, metadata: dict[str, str]) -> None:
+        return None
+
+    async def keep_summary(
+        self, key: SessionKey, epoch: int, summary: Summary, agent: str, usage: Usage | None
+    ) -> None:
         return None
 
     async def drop(self, key: SessionKey, epoch: int) -> None:

@@ -20,6 +20,7 @@ from typing import Protocol
 from actors.desk import Desk, Seat
 from actors.limits import SessionLimits
 from actors.log import EventLog
+from actors.summarizer import Summarizer
 from actors.turn import Turn
 from context.history import window
 from contracts.agents import ModelRequest
@@ -112,6 +113,7 @@ class Turns:
         self._owner = owner
         self._turn: Turn | None = None
         self._queue: deque[Waiting] = deque()
+        self._summarizer = Summarizer(state, memory, desk)
         self._draining = False
         self._abandoned = False
         self.settled_seq = 0
@@ -186,6 +188,7 @@ class Turns:
         state.position = waiting.answer_position
         if replaced is not None:
             state.messages.remove(replaced)
+            self._summarizer.forget(replaced.position)
         state.messages.extend(items)
         state.last_response_id = record.id
         accepted = self._say_accepted(waiting, items)
@@ -303,7 +306,9 @@ class Turns:
         instructions = record.instructions or seat.instructions
         request = ModelRequest(
             model=seat.model,
-            messages=tuple(window(messages, seat.context_tokens, instructions)),
+            messages=tuple(
+                window(messages, seat.context_tokens, instructions, self._state.summary)
+            ),
             instructions=instructions,
             temperature=record.temperature if record.temperature is not None else seat.temperature,
             top_p=record.top_p,
@@ -424,7 +429,19 @@ class Turns:
             self._memory.forget_events(state.key, state.epoch, kept)
             if self._queue and not self._draining:
                 self._begin(self._queue.popleft())
+            self._summarizer.consider(turn.seat, self._open_from())
         self._owner.rested()
+
+    def _open_from(self) -> int | None:
+        """Position of the first message of what runs or waits."""
+        if self._turn is None:
+            return None
+        mine = [m for m in self._state.messages if m.response_id == self._turn.record.id]
+        return mine[0].position if mine else self._turn.answer_position
+
+    def item_deleted(self, position: int) -> None:
+        """A message is gone from the conversation."""
+        self._summarizer.forget(position)
 
     def failed(self, error: BaseException) -> None:
         self._owner.failed(error)
@@ -457,6 +474,7 @@ class Turns:
         """Stop what runs without ending it: it stays open in the store, for whoever comes next."""
         self._abandoned = True
         self._queue.clear()
+        await self._summarizer.stop()
         turn, self._turn = self._turn, None
         if turn is not None:
             turn.cut(self._log)
@@ -465,6 +483,7 @@ class Turns:
     async def finish(self, error: TroupeError) -> None:
         """End what runs as failed, and keep it."""
         self._queue.clear()
+        await self._summarizer.stop()
         if self._turn is not None:
             self._turn.interrupt(error)
             await self._turn.done.wait()

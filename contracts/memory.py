@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from contracts.commands import SessionKey
 from contracts.events import Cursor, Event
-from contracts.messages import Message, ResponseRecord
+from contracts.messages import Message, ResponseRecord, Usage
 
 
 @dataclass(slots=True)
@@ -133,6 +133,16 @@ class Memory(Protocol):
 
     async def update_metadata(self, key: SessionKey, epoch: int, metadata: dict[str, str]) -> None:
         """Replace the session's metadata."""
+        ...
+
+    async def keep_summary(
+        self, key: SessionKey, epoch: int, summary: Summary, agent: str, usage: Usage | None
+    ) -> None:
+        """Make a summary durable, the newest from now on.
+
+        It may be tried again. The caller has seen to it that no item it covers was deleted while
+        it was written; a later deletion takes it along.
+        """
         ...
 
     async def drop(self, key: SessionKey, epoch: int) -> None:

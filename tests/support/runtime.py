@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from actors.desk import Desk, Seat
@@ -16,7 +16,7 @@ from contracts.commands import Command, SessionKey
 from contracts.errors import Conflict, Deposed, HostUnavailable, NotFound, ProviderError
 from contracts.events import Cursor, Event
 from contracts.hosts import Fleet, HostAddress
-from contracts.memory import OpenTurn, SessionState
+from contracts.memory import OpenTurn, SessionState, Summary
 from contracts.messages import ENDED, LossPolicy, Message, OnBusy, ResponseRecord, Usage
 from gateway.link import Link
 from routing.rules import RuleSpec, compile_rules
@@ -100,6 +100,7 @@ class UnitMemory:
         self.noted: list[tuple[SessionKey, int, Event]] = []
         self.handed_off = 0
         self.asked_events = 0
+        self.summaries: list[Summary] = []
 
     def lose_journal(self, key: SessionKey, keep: int = 0) -> None:
         """Redis was wiped: only the first `keep` events of the journal are left."""
@@ -241,6 +242,12 @@ class UnitMemory:
     async def update_metadata(self, key: SessionKey, epoch: int, metadata: dict[str, str]) -> None:
         (await self._write(key, epoch)).metadata = metadata
 
+    async def keep_summary(
+        self, key: SessionKey, epoch: int, summary: Summary, agent: str, usage: Usage | None
+    ) -> None:
+        await self._write(key, epoch)
+        self.summaries.append(summary)
+
     async def drop(self, key: SessionKey, epoch: int) -> None:
         await self._write(key, epoch)
         del self.shelves[key]
@@ -313,6 +320,8 @@ def make_runtime(
     max_answer_chars: int = 10_000,
     on_host_loss: LossPolicy = "continue",
     on_busy: OnBusy = "queue",
+    context_tokens: int = 4000,
+    summarize_with: Mapping[str, str] | None = None,
 ) -> HostRuntime:
     seats = {
         name: Seat(
@@ -322,11 +331,13 @@ def make_runtime(
             "Be brief.",
             None,
             None,
-            4000,
+            context_tokens,
             attempts,
             max_answer_chars,
             on_host_loss,
             on_busy,
+            (summarize_with or {}).get(name),
+            200,
         )
         for name, agent in agents.items()
     }

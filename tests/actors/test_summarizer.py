@@ -1,0 +1,120 @@
+"""Long conversations are summed up behind their turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from context.history import SUMMED_UP
+from contracts.errors import ProviderRateLimited, StoreUnavailable
+from tests.actors.conftest import Stage, ask
+from tests.support.runtime import OneHost, ScriptedAgent, UnitMemory, make_link, make_runtime
+
+LONG = "So it was said, and at length. " * 12
+
+
+class Archive(Stage):
+    scribe: ScriptedAgent
+
+
+@pytest.fixture
+async def archive() -> AsyncIterator[Archive]:
+    """An agent with room for a few messages, and another that sums up for it."""
+    memory, agent, scribe = UnitMemory(), ScriptedAgent(), ScriptedAgent()
+    runtime = make_runtime(
+        memory,
+        {"echo": agent, "scribe": scribe},
+        context_tokens=600,
+        summarize_with={"echo": "scribe"},
+    )
+    host = OneHost(runtime)
+    link = make_link(host)
+    archive = Archive(memory, agent, runtime, host, link, memory.create())
+    archive.scribe = scribe
+    yield archive
+    await link.close()
+    await runtime.close()
+
+
+async def say(archive: Archive, text: str) -> None:
+    archive.agent.answer(f"re: {text}")
+    _, reader = await archive.link.start(archive.key, ask(text))
+    async with asyncio.timeout(5):
+        while "ended" not in [event.kind for _, event in await reader.next()]:
+            pass
+    reader.close()
+
+
+async def until_asked(scribe: ScriptedAgent, times: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while len(scribe.requests) < times:
+            await asyncio.sleep(0.001)
+
+
+async def until_kept(archive: Archive, times: int = 1) -> None:
+    async with asyncio.timeout(5):
+        while len(archive.memory.summaries) < times:
+            await asyncio.sleep(0.001)
+
+
+async def test_what_no_longer_fits_is_summed_up_and_shown_in_its_place(archive: Archive) -> None:
+    for n in range(3):
+        await say(archive, f"{n} {LONG}")
+    await until_asked(archive.scribe)
+    assert "user: 0 So it was said" in archive.scribe.requests[0].messages[0].text
+    # Nobody waits for it: the conversation goes on meanwhile.
+    await say(archive, "short")
+    assert archive.memory.summaries == []
+    archive.scribe.answer("They ", "talked at length.")
+    await until_kept(archive)
+    summary = archive.memory.summaries[0]
+    assert summary.text == "They talked at length."
+    await say(archive, f"next {LONG}")
+    shown = archive.agent.requests[-1].messages
+    assert (shown[0].role, shown[0].text) == ("developer", SUMMED_UP + summary.text)
+    assert all(message.position > summary.covers_to for message in shown[1:])
+    assert len(archive.memory.shelves[archive.key].messages) == 10, "the history stays whole"
+
+
+@pytest.mark.parametrize("where", ["model", "store"])
+async def test_a_failure_costs_nothing_and_is_tried_after_the_next_turn(
+    archive: Archive, where: str
+) -> None:
+    for n in range(3):
+        await say(archive, f"{n} {LONG}")
+    await until_asked(archive.scribe)
+    if where == "model":
+        archive.scribe.say(ProviderRateLimited("later"))
+    else:
+        archive.memory.broken = [StoreUnavailable("away")]
+        archive.scribe.answer("lost")
+    async with asyncio.timeout(5):
+        while archive.scribe.open or archive.memory.broken:
+            await asyncio.sleep(0.001)
+    await say(archive, "go on")
+    await until_asked(archive.scribe, 2)
+    archive.scribe.answer("kept")
+    await until_kept(archive)
+    assert archive.memory.summaries[0].text == "kept"
+
+
+async def test_a_deleted_item_takes_the_summary_along(archive: Archive) -> None:
+    for n in range(3):
+        await say(archive, f"{n} {LONG}")
+    archive.scribe.answer("a secret was told")
+    await until_kept(archive)
+    first = archive.memory.shelves[archive.key].messages[0]
+    await archive.link.delete_item(archive.key, first.id)
+    await say(archive, "and now?")
+    assert not any("secret" in m.text for m in archive.agent.requests[-1].messages)
+    # A new one is written without what is gone.
+    await until_asked(archive.scribe, 2)
+    assert "user: 0 So" not in archive.scribe.requests[1].messages[0].text
+
+
+async def test_a_conversation_that_fits_is_left_alone(archive: Archive) -> None:
+    for n in range(3):
+        await say(archive, f"{n} short")
+    assert archive.scribe.requests == []
