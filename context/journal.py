@@ -77,7 +77,7 @@ def redis_key(name: Name) -> str:
 
 
 class Journal:
-    """See the module. `open` before use; it connects with the first note, and to read.
+    """See the module. `open` before use; it connects when it is first to be written or read.
 
     Args:
         url: `redis://…`, `rediss://…` or `unix://…`.
@@ -123,7 +123,8 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
-        self._up = asyncio.Event()
+        self._decided = asyncio.Event()
+        """Whether the first attempt to connect is over."""
         self._broken = asyncio.Event()
         self._away = False
         self._lock = asyncio.Lock()
@@ -159,6 +160,11 @@ class Journal:
 
     # -- writing --------------------------------------------------------------------------------
 
+    def prepare(self) -> None:
+        """Connect, so that the first note finds a connection."""
+        if self._task is None and self._is_open:
+            self._task = spawn(self._work(), name="context-journal")
+
     def note(self, name: Name, events: Sequence[Event]) -> None:
         """Keep the events in mind until they are handed off. Never waits, never raises."""
         if not self._takes(len(events)):
@@ -188,9 +194,11 @@ class Journal:
 
     async def settled(self) -> None:
         """Hand off, and wait until Redis has answered or was given up."""
-        await self.hand_off()
         try:
             async with timeout(self._timeout_s):
+                while self._noted:
+                    await self._decided.wait()
+                    await self.hand_off()
                 await self._answered.wait()
         except TimeoutError:
             self._fail("no answer")
@@ -200,10 +208,8 @@ class Journal:
         if not self._is_open or self._away or self._count + events > self._events_max:
             self.counts["journal_dropped"] += events
             return False
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._flush_s, self._tick)
-        if self._task is None:
-            self._task = spawn(self._work(), name="context-journal")
+        self._set_timer()
+        self.prepare()
         return True
 
     def _tick(self) -> None:
@@ -212,13 +218,12 @@ class Journal:
             spawn(self.hand_off(), name="context-journal-flush")
 
     async def _flush(self) -> None:
-        if self._connection is None and not self._away:
-            # The first time: it is being connected.
+        if not self._decided.is_set():
             try:
                 async with timeout(self._patience_s):
-                    await self._up.wait()
+                    await self._decided.wait()
             except TimeoutError:
-                self._try_later()
+                self._set_timer()
                 return
         connection = self._connection
         notes, self._noted = self._noted, {}
@@ -242,7 +247,7 @@ class Journal:
         self.counts["journal_events"] += count
         self.counts["journal_flushes"] += 1
 
-    def _try_later(self) -> None:
+    def _set_timer(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._flush_s, self._tick)
 
@@ -314,7 +319,7 @@ class Journal:
         self._away = False
         self._broken.clear()
         self._connection = connection
-        self._up.set()
+        self._decided.set()
 
     async def _read(self, connection: Connection) -> None:
         """Take the answers. Ends when one is no success, or none can come any more."""
@@ -337,10 +342,10 @@ class Journal:
         self._noted.clear()
         self._count = 0
         self._broken.set()
+        self._decided.set()
 
     def _forget_connection(self) -> None:
         self._connection = None
-        self._up.clear()
         self._unanswered.clear()
         self._unanswered_bytes = 0
         self._answered.set()

@@ -163,6 +163,7 @@ class ContextMemory:
 
     async def activate(self, key: SessionKey) -> SessionState:
         """Also takes over the turns that an earlier one left open; see `context.recover`."""
+        self._journal.prepare()
         return await self._waker.wake(key)
 
     def note_events(self, key: SessionKey, epoch: int, events: Sequence[Event]) -> None:

@@ -343,7 +343,7 @@ def _tell_anew(
     record.epoch = left.epoch
     if record.accepted_seq > seq:
         record.accepted_seq = 0
-    lost = Leg(0, 0, "restart", LOST_LEG, left.written_epoch)
+    lost = Leg(0, 0, "restart", LOST_LEG, left.epoch)
     record.legs = [lost] * (record.attempts - 1) if may_have_begun else []
 
 
