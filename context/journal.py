@@ -46,7 +46,7 @@ for n = forgotten + 1, #KEYS do
 end
 return 1
 """
-"""Deletes the first keys and appends a chunk to each of the others: one answer, whatever it does."""
+"""Deletes the first keys and appends a chunk to each of the others; one answer for all of it."""
 
 
 class Name(NamedTuple):
@@ -281,7 +281,7 @@ class Journal:
 
     async def _work(self) -> None:
         """Connect, read answers, and begin anew when that fails."""
-        pool: ConnectionPool[Any] = ConnectionPool.from_url(
+        pool = ConnectionPool.from_url(
             self._url,
             protocol=2,
             socket_timeout=None,

@@ -27,7 +27,6 @@ from contracts.events import (
     events_of,
     first_number_of,
     number_after_resumed,
-    numbered,
     unfolds_to,
 )
 from contracts.memory import OpenTurn
@@ -171,9 +170,7 @@ def recover(left: LeftBehind) -> Recovered:
 class _Story:
     """The oldest open turn as it was said, and what others said in the midst of it."""
 
-    def __init__(
-        self, left: LeftBehind, record: ResponseRecord, journal: dict[int, Entry]
-    ) -> None:
+    def __init__(self, left: LeftBehind, record: ResponseRecord, journal: dict[int, Entry]) -> None:
         self.seq = left.seq
         self.events: list[Event] = []
         self._left = left

@@ -91,9 +91,9 @@ WITH w AS (
     UPDATE responses AS r
     SET status = e.status, model = e.model, agent = e.agent, item_id = e.item_id, text = e.text,
         cuts = e.cuts, legs = e.legs, attempts = e.attempts, epoch = e.epoch,
-        accepted_seq = e.accepted_seq, first_seq = e.first_seq, last_seq = e.last_seq, answer_at = e.answer_at, decision = e.decision,
-        input_tokens = e.input_tokens, output_tokens = e.output_tokens,
-        cached_tokens = e.cached_tokens, error = e.error,
+        accepted_seq = e.accepted_seq, first_seq = e.first_seq, last_seq = e.last_seq,
+        answer_at = e.answer_at, decision = e.decision, input_tokens = e.input_tokens,
+        output_tokens = e.output_tokens, cached_tokens = e.cached_tokens, error = e.error,
         incomplete_reason = e.incomplete_reason, completed_at = e.completed_at
     FROM json_to_recordset($4::json) AS e ({_ENDS}) JOIN fenced ON fenced.n = e.n
     WHERE r.id = e.id AND r.org_id = e.org_id

@@ -48,6 +48,9 @@ _OPEN = f"""
 SELECT k.n, r.*
 FROM json_to_recordset($1::json) AS k (n bigint, org_id text, session_id text, open text[])
 CROSS JOIN LATERAL (
+    SELECT min(o.turn) AS turn FROM responses AS o WHERE o.id = ANY (k.open) AND o.org_id = k.org_id
+) AS oldest
+CROSS JOIN LATERAL (
     SELECT {rows.RESPONSE}, turn, (
         SELECT json_agg(json_build_array(m.id, m.position, m.role, m.content, m.created_at,
             m.response_id) ORDER BY m.position)
@@ -56,11 +59,8 @@ CROSS JOIN LATERAL (
             AND m.position BETWEEN r.input_from AND r.input_to
     ) AS input
     FROM responses AS r
-    WHERE r.session_id = k.session_id AND r.org_id = k.org_id
-        AND r.turn >= (
-            SELECT min(o.turn) FROM responses AS o WHERE o.id = ANY (k.open) AND o.org_id = k.org_id)
-        AND (r.id = ANY (k.open) OR r.turn < {_TURNS_MOST} + (
-            SELECT min(o.turn) FROM responses AS o WHERE o.id = ANY (k.open) AND o.org_id = k.org_id))
+    WHERE r.session_id = k.session_id AND r.org_id = k.org_id AND r.turn >= oldest.turn
+        AND (r.turn < oldest.turn + {_TURNS_MOST} OR r.id = ANY (k.open))
 ) AS r
 ORDER BY k.n, r.turn
 """

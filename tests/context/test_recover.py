@@ -1,4 +1,4 @@
-"""What is recovered is a beginning of what was said, and what readers show comes to be the truth."""
+"""What is recovered is a beginning of what was said; what readers show comes to be the truth."""
 
 from __future__ import annotations
 

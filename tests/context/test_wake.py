@@ -296,7 +296,9 @@ async def test_an_activation_that_was_slow_to_take_over_leaves_it_to_the_newer_o
     assert (record.text, record.attempts) == ("half", 2)
 
 
-async def test_a_turn_asked_nothing_new_keeps_the_place_of_its_answer(memory: ContextMemory) -> None:
+async def test_a_turn_asked_nothing_new_keeps_the_place_of_its_answer(
+    memory: ContextMemory,
+) -> None:
     host = await Activation.new(memory)
     await host.turn("one", "1")
     anew = await host.accept()
