@@ -44,6 +44,7 @@ RETURNING s.org_id, s.id, s.epoch, s.last_seq, s.last_position, s.edits, s.last_
     (SELECT u.external_id FROM users AS u WHERE u.org_id = s.org_id AND u.id = s.user_id) AS person
 """
 
+# OFFSET keeps the planner from looking at all turns of a session before it knows the oldest.
 _OPEN = f"""
 SELECT k.n, r.*
 FROM json_to_recordset($1::json) AS k (n bigint, org_id text, session_id text, open text[])
@@ -61,6 +62,7 @@ CROSS JOIN LATERAL (
     FROM responses AS r
     WHERE r.session_id = k.session_id AND r.org_id = k.org_id AND r.turn >= oldest.turn
         AND (r.turn < oldest.turn + {_TURNS_MOST} OR r.id = ANY (k.open))
+    OFFSET 0
 ) AS r
 ORDER BY k.n, r.turn
 """

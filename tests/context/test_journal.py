@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -51,6 +52,11 @@ def words(first: int, *texts: str) -> list[Event]:
 
 def entries(events: list[Event]) -> list[Entry]:
     return [Entry(*event) for event in events]  # type: ignore[arg-type]
+
+
+def in_this_process(connection: Any) -> int:
+    """Bytes that would die with it."""
+    return connection._writer.transport.get_write_buffer_size()
 
 
 async def connected(journal: Journal) -> None:
@@ -208,9 +214,11 @@ async def test_a_frozen_redis_is_skipped_and_taken_up_again(
     own.freeze()
     try:
         # More than the kernel holds for one connection. That this ends at all is the point.
-        for seq in range(300):
-            journal.note(new_name(), words(seq, "x" * 100_000))
+        for seq in range(1500):
+            journal.note(new_name(), words(seq, "x" * 20_000))
             await journal.hand_off()
+            if journal._connection is not None:
+                assert in_this_process(journal._connection) == 0, "the kernel has it all"
         assert journal.counts["journal_errors"] == 1
         assert journal.counts["journal_dropped"] > 0
         assert not journal._noted
