@@ -118,6 +118,7 @@ class Journal:
         self._bytes_max = bytes_max
         self._is_open = False
         self._reader: Redis | None = None
+        self._unreadable_until = 0.0
         self._noted: dict[Name, _Note] = {}
         self._count = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -229,7 +230,7 @@ class Journal:
         notes, self._noted = self._noted, {}
         count, self._count = self._count, 0
         now = asyncio.get_running_loop().time()
-        if connection is None or self._is_overdue(now):
+        if connection is None or self._is_lost(connection, now):
             self.counts["journal_dropped"] += count
             return
         command = connection.pack_command(*self._command(notes))
@@ -251,16 +252,17 @@ class Journal:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._flush_s, self._tick)
 
-    def _is_overdue(self, now: float) -> bool:
-        """Whether Redis is slow to answer; it is given up then."""
+    def _is_lost(self, connection: Connection, now: float) -> bool:
+        """Whether Redis is gone or slow to answer; it is given up then."""
+        if not connection.is_connected:
+            self._fail("the connection is lost")
+            return True
         if not self._unanswered:
             return False
-        if (
-            now - self._unanswered[0].at <= self._timeout_s
-            and self._unanswered_bytes <= self._bytes_max
-        ):
+        waiting_s = now - self._unanswered[0].at
+        if waiting_s <= self._timeout_s and self._unanswered_bytes <= self._bytes_max:
             return False
-        self._fail("no answer")
+        self._fail(f"{self._unanswered_bytes} bytes without an answer for {waiting_s:.2g} s")
         return True
 
     def _command(self, notes: dict[Name, _Note]) -> Iterable[Any]:
@@ -355,7 +357,8 @@ class Journal:
     async def read(self, names: Sequence[Name]) -> list[list[Entry]]:
         """What these journals hold, in one exchange; nothing where Redis is away. Never raises."""
         nothing: list[list[Entry]] = [[] for _ in names]
-        if self._reader is None or not names:
+        loop = asyncio.get_running_loop()
+        if self._reader is None or not names or loop.time() < self._unreadable_until:
             return nothing
         # An activation of this very process may have said it.
         await self.settled()
@@ -368,5 +371,6 @@ class Journal:
         except _AWAY as error:
             log.warning("journals cannot be read: %s: %s", type(error).__name__, error)
             self.counts["journal_errors"] += 1
+            self._unreadable_until = loop.time() + self._retry_s
             return nothing
         return [unpack(chunks) for chunks in found]

@@ -200,7 +200,7 @@ class _Story:
         """See the module."""
         record = self._record
         while len(record.legs) < record.attempts - 1:
-            leg = Leg(len(record.cuts), 0, "restart", LOST_LEG, self._left.written_epoch)
+            leg = Leg(len(record.cuts), 0, "restart", LOST_LEG, self._left.epoch)
             self._resume(leg)
             self.seq += 1
             number = first_number_of(len(record.legs))

@@ -79,6 +79,9 @@ def assemble(
             Event(stored.seq, "item", None, -1, {"items": stored.items}),
         )
     for record, messages in turns:
+        if record.accepted_seq == 0:
+            # A turn that was taken over, and nobody could tell where its acceptance stood.
+            continue
         data = {"input": list(messages), "client_id": record.client_id}
         said[record.accepted_seq] = (
             record.epoch,

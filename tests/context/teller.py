@@ -229,8 +229,8 @@ class Reader:
                 if turn.record.status in ENDED
             }
             after = host.base
-            self.seq = host.base
-        self.epoch = host.epoch
+        # Where the log stands, as the answer says; what was seen beyond is to be replaced.
+        self.epoch, self.seq = host.epoch, after
         self.take(host.epoch, host.log[after - host.base : host.shipped])
 
 

@@ -190,7 +190,7 @@ def test_a_leg_of_which_nothing_is_known_is_taken_for_a_restart() -> None:
     third = Host(store)
     [turn] = third.waiting
     assert (turn.record.text, turn.record.cuts) == ("", [0])
-    assert turn.record.legs == [Leg(1, 0, "restart", "host_lost", 2)]
+    assert turn.record.legs == [Leg(1, 0, "restart", "host_lost", 3)]
     third.begin("continue")
     assert third.log[-1].number == first_number_of(2), "no number is given out twice"
 

@@ -184,7 +184,7 @@ async def test_what_was_taken_over_is_durable_before_anything_is_said(open_memor
     state = await third.activate(old.key)
     [first, second] = state.open_turns
     assert first.record.attempts == 3
-    assert [leg.epoch for leg in first.record.legs] == [state.written_epoch]
+    assert [leg.epoch for leg in first.record.legs] == [state.epoch]
     assert [event[:4] for event in state.events[:-1]] == [event[:4] for event in told]
     assert state.events[-1].kind == "resumed"
     assert state.seq == old.seq + 1
