@@ -188,6 +188,9 @@ def _figures(parts: Parts) -> Iterator[Finding]:
     if (context := parts.get(Context)) and context.pool_min > context.pool_max:
         reason = f"must be at most context.pool_max, which is {context.pool_max}"
         yield Finding(("context", "pool_min"), reason)
+    if context and (hosts := parts.get(Hosts)) and context.journal_ttl_s <= hosts.max_turn_s:
+        reason = f"must be more than hosts.max_turn_s, which is {hosts.max_turn_s:g}"
+        yield Finding(("context", "journal_ttl_s"), reason)
     if (limits := parts.get(Limits)) and limits.page_items > limits.max_page_items:
         reason = f"must be at most limits.max_page_items, which is {limits.max_page_items}"
         yield Finding(("limits", "page_items"), reason)

@@ -170,6 +170,10 @@ class Context(Section):
         description="Seconds that a conversation stays in Redis after its last turn. People who "
         "are still there answer within the hour."
     )
+    journal_ttl_s: Seconds = Field(
+        description="Seconds that what a turn has said stays in Redis, for another host to go on "
+        "with it; more than `hosts.max_turn_s`."
+    )
     window_messages: Positive = Field(
         description="Newest messages of a conversation that are loaded and kept hot."
     )

@@ -15,6 +15,7 @@ def memory_of(settings: Settings) -> ContextMemory:
         context.redis_url.get_secret_value(),
         ContextOptions(
             hot_ttl_s=context.hot_ttl_s,
+            journal_ttl_s=context.journal_ttl_s,
             window_messages=context.window_messages,
             pool_min=context.pool_min,
             pool_max=context.pool_max,

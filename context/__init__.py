@@ -8,6 +8,8 @@
 - `writes`, `writer`: group commit: the writes of all sessions of a host share transactions
 - `wake`: activations share statements in the same way
 - `hot`: the hot copies in Redis
+- `journal`: what hosts are about to tell, in Redis; `recover`: what the next activation makes of it
+- `replay`: the events of ended turns, from Postgres
 - `rows`: rows to contracts' nouns and back
 - `history`, `tokens`: the window of a conversation that a model is shown
 - `text`: what no database can store is taken out of text

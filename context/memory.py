@@ -1,4 +1,4 @@
-"""The `Memory` port: Postgres, the writer, the waker and the hot copies behind one door."""
+"""The `Memory` port: Postgres, writer, waker, hot copies and journal behind one door."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from context import writes
 from context.hot import Hot
+from context.journal import Journal, Name
 from context.left_open import left_open
 from context.migrate import migrate
 from context.postgres import Postgres
@@ -28,6 +29,7 @@ class ContextOptions:
 
     Args:
         hot_ttl_s: Seconds a hot copy is kept after its session's last turn.
+        journal_ttl_s: Seconds a journal is kept after its last event; more than a turn may take.
         window_messages: Newest messages that are loaded and kept hot.
         window_chars: Characters of them at most; the last message always comes along.
         pool_min: Postgres connections opened at once.
@@ -47,6 +49,7 @@ class ContextOptions:
     """
 
     hot_ttl_s: float = 3600.0
+    journal_ttl_s: float = 1800.0
     window_messages: int = 200
     window_chars: int = 400_000
     pool_min: int = 1
@@ -94,6 +97,12 @@ class ContextMemory:
             window_messages=o.window_messages,
             window_chars=o.window_chars,
         )
+        self._journal = Journal(
+            redis_url,
+            ttl_s=o.journal_ttl_s,
+            timeout_s=o.redis_timeout_s,
+            retry_s=o.redis_retry_s,
+        )
         self._writer = Writer(
             self._postgres,
             group_max=o.group_max,
@@ -104,6 +113,7 @@ class ContextMemory:
         self._waker = Waker(
             self._postgres,
             self._hot,
+            self._journal,
             window_messages=o.window_messages,
             window_chars=o.window_chars,
             queue_max=o.queue_max,
@@ -121,6 +131,7 @@ class ContextMemory:
             await migrate(self._database_url, timeout_s=self._options.migrate_timeout_s)
         await self._postgres.open()
         self._hot.open()
+        self._journal.open()
         self._writer.open()
         self._waker.open()
 
@@ -130,6 +141,7 @@ class ContextMemory:
         await self._waker.aclose(within)
         await self._writer.aclose(within)
         await self._hot.aclose(within)
+        await self._journal.aclose()
         await self._postgres.aclose(within)
 
     async def health(self) -> dict[str, str]:
@@ -140,8 +152,8 @@ class ContextMemory:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What happened since the start: writes and batches, hot copies hit, missed, written."""
-        return {**self._writer.counts, **self._hot.counts}
+        """What happened since the start, to writes, hot copies and the journal."""
+        return {**self._writer.counts, **self._hot.counts, **self._journal.counts}
 
     async def hot_copies_written(self) -> None:
         """Wait until every hot copy noted so far is written or given up."""
@@ -150,17 +162,18 @@ class ContextMemory:
     # -- Memory ---------------------------------------------------------------------------------
 
     async def activate(self, key: SessionKey) -> SessionState:
-        """Also fails the turns that an earlier activation left open; see `context.wake`."""
+        """Also takes over the turns that an earlier one left open; see `context.recover`."""
+        self._journal.prepare()
         return await self._waker.wake(key)
 
     def note_events(self, key: SessionKey, epoch: int, events: Sequence[Event]) -> None:
-        return None
+        self._journal.note(Name(key, epoch), events)
 
     async def hand_off(self) -> None:
-        return None
+        await self._journal.hand_off()
 
     def forget_events(self, key: SessionKey, epoch: int, kept: Sequence[Event]) -> None:
-        return None
+        self._journal.forget(Name(key, epoch), kept)
 
     async def accept(
         self, key: SessionKey, epoch: int, seq: int, record: ResponseRecord, items: list[Message]
@@ -168,7 +181,7 @@ class ContextMemory:
         """`seq` is the last one given out; the event of it gets its own with `finish`.
 
         After `StoreUnavailable` with details `written: unknown` the turn may be stored after all.
-        The activation's next write then raises `Deposed`, and the next activation fails the turn.
+        The activation's next write then raises `Deposed`, and the next activation runs the turn.
         """
         await self._writer.write(writes.accept(key, epoch, seq, record, items))
 
@@ -203,6 +216,7 @@ class ContextMemory:
     async def drop(self, key: SessionKey, epoch: int) -> None:
         await self._writer.write(writes.drop(key, epoch))
         self._hot.drop(key)
+        self._journal.forget(Name(key, epoch), ())
 
     async def response(self, org_id: str, response_id: str) -> ResponseRecord:
         return await self.records.response(org_id, response_id)

@@ -14,7 +14,7 @@ from context import rows
 from context.postgres import Postgres
 from contracts.commands import SessionKey
 from contracts.errors import NotFound
-from contracts.events import Cursor, Event, events_of
+from contracts.events import Cursor, Event, epoch_of, events_of
 from contracts.messages import ENDED, Message, ResponseRecord
 
 _CANCELLED_UNHEARD = 16
@@ -79,6 +79,9 @@ def assemble(
             Event(stored.seq, "item", None, -1, {"items": stored.items}),
         )
     for record, messages in turns:
+        if record.accepted_seq == 0:
+            # A turn that was taken over, and nobody could tell where its acceptance stood.
+            continue
         data = {"input": list(messages), "client_id": record.client_id}
         said[record.accepted_seq] = (
             record.epoch,
@@ -87,7 +90,7 @@ def assemble(
     for record, _ in sorted(turns, key=lambda turn: turn[0].last_seq - turn[0].first_seq):
         events = events_of(record, said.keys())
         if events[-1].seq == record.last_seq:
-            said.update((event.seq, (record.epoch, event)) for event in events)
+            said.update((event.seq, (epoch_of(record, event.number), event)) for event in events)
     return said
 
 
@@ -95,7 +98,8 @@ def after(said: dict[int, tuple[int, Event]], cursor: Cursor) -> tuple[list[Even
     """The events that follow the cursor without a gap, and whether these are all there are.
 
     None: the cursor's own event was not said under its epoch or an earlier one, so whoever holds
-    it has seen something that never became durable.
+    it has seen something that never became durable. So it is with the last words of a host that
+    was lost: a later epoch has given their seqs to others.
     """
     if cursor.seq > 0:
         epoch, _ = said.get(cursor.seq, (None, None))

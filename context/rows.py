@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from context.driver import Row
-from contracts.messages import Message, ResponseRecord, Usage
+from contracts.messages import Leg, Message, ResponseRecord, Usage
 
 MESSAGE = "id, position, role, content, created_at, response_id"
 """The columns of a `Message`, in its order."""
@@ -16,7 +16,7 @@ RESPONSE = (
     "id, session_id, status, model, agent, created_at, item_id, text, cuts, epoch, accepted_seq,"
     " first_seq, last_seq, client_id, user_name, previous_response_id, instructions, temperature,"
     " top_p, max_output_tokens, background, metadata, decision, input_tokens, output_tokens,"
-    " cached_tokens, error, incomplete_reason, completed_at, input_from, input_to"
+    " cached_tokens, error, incomplete_reason, completed_at, legs, attempts, input_from, input_to"
 )
 """The columns of a `ResponseRecord`, and the positions of the turn's input."""
 
@@ -62,4 +62,6 @@ def response(row: Row) -> ResponseRecord:
         error=None if row["error"] is None else json_object(row["error"]),
         incomplete_reason=row["incomplete_reason"],
         completed_at=row["completed_at"],
+        legs=[Leg(*leg) for leg in orjson.loads(row["legs"])],
+        attempts=row["attempts"],
     )

@@ -39,10 +39,10 @@ _OPENS = (
 
 _ENDS = (
     "n bigint, org_id text, id text, status text, model text, agent text, item_id text,"
-    " text text, cuts integer[], epoch bigint, accepted_seq bigint, first_seq bigint,"
-    " last_seq bigint, answer_at bigint, decision jsonb, input_tokens bigint,"
-    " output_tokens bigint, cached_tokens bigint, error jsonb, incomplete_reason text,"
-    " completed_at double precision"
+    " text text, cuts integer[], legs jsonb, attempts integer, epoch bigint,"
+    " accepted_seq bigint, first_seq bigint, last_seq bigint, answer_at bigint, decision jsonb,"
+    " input_tokens bigint, output_tokens bigint, cached_tokens bigint, error jsonb,"
+    " incomplete_reason text, completed_at double precision"
 )
 
 TURNS = f"""
@@ -51,6 +51,7 @@ WITH w AS (
 ), fenced AS (
     UPDATE sessions AS s
     SET last_seq = greatest(s.last_seq, w.seq),
+        written_epoch = w.epoch,
         last_position = greatest(s.last_position, w.position),
         turns = s.turns + (w.opened IS NOT NULL)::integer,
         last_response_id = coalesce(w.opened, s.last_response_id),
@@ -89,10 +90,10 @@ WITH w AS (
 ), ended AS (
     UPDATE responses AS r
     SET status = e.status, model = e.model, agent = e.agent, item_id = e.item_id, text = e.text,
-        cuts = e.cuts, epoch = e.epoch, accepted_seq = e.accepted_seq, first_seq = e.first_seq,
-        last_seq = e.last_seq, answer_at = e.answer_at, decision = e.decision,
-        input_tokens = e.input_tokens, output_tokens = e.output_tokens,
-        cached_tokens = e.cached_tokens, error = e.error,
+        cuts = e.cuts, legs = e.legs, attempts = e.attempts, epoch = e.epoch,
+        accepted_seq = e.accepted_seq, first_seq = e.first_seq, last_seq = e.last_seq,
+        answer_at = e.answer_at, decision = e.decision, input_tokens = e.input_tokens,
+        output_tokens = e.output_tokens, cached_tokens = e.cached_tokens, error = e.error,
         incomplete_reason = e.incomplete_reason, completed_at = e.completed_at
     FROM json_to_recordset($4::json) AS e ({_ENDS}) JOIN fenced ON fenced.n = e.n
     WHERE r.id = e.id AND r.org_id = e.org_id
@@ -151,7 +152,7 @@ SELECT w.n, s.epoch, s.last_position >= w.first AS overtaken,
     (SELECT r.id FROM responses AS r
      WHERE r.client_id = w.client_id AND r.org_id = w.org_id
         AND r.session_id IS NOT DISTINCT FROM w.session_id) AS same_client_id,
-    r.epoch AS ended_epoch, r.last_seq AS ended_seq
+    coalesce((r.legs -> -1 ->> 4)::bigint, r.epoch) AS ended_epoch, r.last_seq AS ended_seq
 FROM json_to_recordset($1::json) AS w ({_FENCE})
 LEFT JOIN sessions AS s ON s.org_id = w.org_id AND s.id = w.session_id
 LEFT JOIN responses AS r ON r.id = w.ended AND r.org_id = w.org_id AND r.session_id = w.session_id

@@ -2,18 +2,17 @@
 
 Activations that come at once (a host died, and all its people return) share statements as writes
 do. A batch costs one UPDATE, with Redis asked meanwhile; one more query if any copy in Redis is
-missing or stale, and one more if any session was left with a turn that never ended.
-
-Such a turn is failed here, by the activation that finds it, with events of its own: the log of the
-session goes on without a gap, and a reader that waits for the turn's end is told.
+missing or stale. If any session was left with a turn that never ended, its rows and its host's
+journal are read at the same time as that query, and what was recovered is written back with one
+more UPDATE: from then on the turn is this activation's in the store as well, and the lost host's
+journal is no longer needed.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from asyncio import gather
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
@@ -22,7 +21,10 @@ from context import rows
 from context.driver import Row
 from context.gather import Gatherer
 from context.hot import Hot
+from context.journal import Journal, Name
 from context.postgres import Postgres, known
+from context.recover import LeftBehind, recover
+from context.replay import StoredTurn
 from contracts.commands import SessionKey
 from contracts.errors import Deposed, NotFound
 from contracts.memory import SessionState
@@ -30,47 +32,59 @@ from contracts.messages import Message
 
 log = logging.getLogger("troupe.context.wake")
 
-LEFT_BEHIND = {
-    "code": "session_moved",
-    "message": "The session moved to another host before the answer was complete.",
-}
-"""The error of a turn whose host is gone."""
-
-_EVENTS_OF_LEFT_BEHIND = 3
-"""Accepted, started, ended: the seqs that a turn takes that is failed at activation."""
+_TURNS_MOST = 256
+"""Turns of a session that are looked at, from its oldest open one on; the open ones always are."""
 
 _TAKE = """
 UPDATE sessions AS s SET epoch = s.epoch + 1
 FROM unnest($1::text[], $2::text[]) AS k (org_id, id)
 WHERE s.org_id = k.org_id AND s.id = k.id
 RETURNING s.org_id, s.id, s.epoch, s.last_seq, s.last_position, s.edits, s.last_response_id,
-    s.metadata, cardinality(s.open_turns) AS open_turns,
+    s.metadata, s.written_epoch, s.open_turns,
     (SELECT u.external_id FROM users AS u WHERE u.org_id = s.org_id AND u.id = s.user_id) AS person
 """
 
-# `held` locks before it looks, so that a still newer activation is seen and left alone.
-_FAIL = f"""
-WITH held AS (
-    SELECT s.org_id, s.id, s.epoch, s.last_seq, s.open_turns
-    FROM json_to_recordset($1::json) AS k (org_id text, id text, epoch bigint)
-    JOIN sessions AS s ON s.org_id = k.org_id AND s.id = k.id AND s.epoch = k.epoch
-    FOR NO KEY UPDATE OF s
-), left_behind AS (
-    SELECT held.org_id, held.epoch, t.id, held.last_seq + {_EVENTS_OF_LEFT_BEHIND} * t.nth AS seq
-    FROM held CROSS JOIN LATERAL unnest(held.open_turns) WITH ORDINALITY AS t (id, nth)
-), failed AS (
+# OFFSET keeps the planner from looking at all turns of a session before it knows the oldest.
+_OPEN = f"""
+SELECT k.n, r.*
+FROM json_to_recordset($1::json) AS k (n bigint, org_id text, session_id text, open text[])
+CROSS JOIN LATERAL (
+    SELECT min(o.turn) AS turn FROM responses AS o WHERE o.id = ANY (k.open) AND o.org_id = k.org_id
+) AS oldest
+CROSS JOIN LATERAL (
+    SELECT {rows.RESPONSE}, turn, (
+        SELECT json_agg(json_build_array(m.id, m.position, m.role, m.content, m.created_at,
+            m.response_id) ORDER BY m.position)
+        FROM messages AS m
+        WHERE m.org_id = k.org_id AND m.session_id = k.session_id
+            AND m.position BETWEEN r.input_from AND r.input_to
+    ) AS input
+    FROM responses AS r
+    WHERE r.session_id = k.session_id AND r.org_id = k.org_id AND r.turn >= oldest.turn
+        AND (r.turn < oldest.turn + {_TURNS_MOST} OR r.id = ANY (k.open))
+    OFFSET 0
+) AS r
+ORDER BY k.n, r.turn
+"""
+
+# The row of a session that a still newer activation has taken is left alone, with its turns.
+_TAKE_OVER = """
+WITH fenced AS (
+    UPDATE sessions AS s SET last_seq = k.seq, written_epoch = k.epoch
+    FROM json_to_recordset($1::json) AS k (org_id text, id text, epoch bigint, seq bigint)
+    WHERE s.org_id = k.org_id AND s.id = k.id AND s.epoch = k.epoch
+    RETURNING s.org_id, s.id
+), taken_over AS (
     UPDATE responses AS r
-    SET status = 'failed', error = $2::jsonb, completed_at = $3, epoch = l.epoch,
-        accepted_seq = l.seq - 2, first_seq = l.seq - 1, last_seq = l.seq
-    FROM left_behind AS l
-    WHERE r.id = l.id AND r.org_id = l.org_id
+    SET text = t.text, cuts = t.cuts, legs = t.legs, attempts = t.attempts, epoch = t.epoch,
+        accepted_seq = t.accepted_seq, first_seq = t.first_seq
+    FROM json_to_recordset($2::json) AS t (org_id text, session_id text, id text, text text,
+        cuts integer[], legs jsonb, attempts integer, epoch bigint, accepted_seq bigint,
+        first_seq bigint)
+    JOIN fenced ON fenced.org_id = t.org_id AND fenced.id = t.session_id
+    WHERE r.id = t.id AND r.org_id = t.org_id
 )
-UPDATE sessions AS s
-SET open_turns = '{{}}', updated_at = $3,
-    last_seq = s.last_seq + {_EVENTS_OF_LEFT_BEHIND} * cardinality(s.open_turns)
-FROM held
-WHERE s.org_id = held.org_id AND s.id = held.id
-RETURNING s.org_id, s.id, s.last_seq
+SELECT org_id, id FROM fenced
 """
 
 _MESSAGES = f"""
@@ -99,6 +113,7 @@ class Waker:
     Args:
         postgres: The truth.
         hot: Where a copy of the context may be.
+        journal: What lost hosts were about to tell.
         window_messages: Newest messages that a session starts with.
         window_chars: Characters of them at most; the last message always comes along.
         group_max: Activations that share statements at most.
@@ -109,6 +124,7 @@ class Waker:
         self,
         postgres: Postgres,
         hot: Hot,
+        journal: Journal,
         *,
         window_messages: int = 200,
         window_chars: int = 400_000,
@@ -117,6 +133,7 @@ class Waker:
     ) -> None:
         self._postgres = postgres
         self._hot = hot
+        self._journal = journal
         self._window_messages = window_messages
         self._window_chars = window_chars
         self._gatherer: Gatherer[SessionKey, SessionState] = Gatherer(
@@ -155,39 +172,68 @@ class Waker:
         )
         copy_of = dict(zip(ordered, copies, strict=True))
         states: dict[SessionKey, SessionState | Exception] = {}
-        unfinished: list[SessionState] = []
+        unfinished: list[tuple[SessionState, list[str]]] = []
         cold: list[SessionState] = []
         for row in taken:
             key = SessionKey(row["org_id"], row["id"])
             copy = copy_of[key]
             state = states[key] = _state(key, row)
             if row["open_turns"]:
-                unfinished.append(state)
+                unfinished.append((state, row["open_turns"]))
             if copy is not None and copy[:3] == (state.seq, state.position, row["edits"]):
                 state.messages = copy.messages
                 self._hot.counts["hits"] += 1
             else:
                 cold.append(state)
                 self._hot.counts["misses"] += 1
-        if unfinished:
-            for lost in await self._fail_left_behind(unfinished):
-                states[lost] = Deposed("The conversation has moved to another host.", retry_after=1)
-        if cold:
-            await self._load(cold)
+        deposed, _ = await gather(self._take_over(unfinished), self._load(cold))
+        for key in deposed:
+            states[key] = Deposed("The conversation has moved to another host.", retry_after=1)
         return [states.get(key) or NotFound("There is no such conversation.") for key in keys]
 
-    async def _fail_left_behind(self, states: Sequence[SessionState]) -> set[SessionKey]:
-        """Fail the turns that earlier activations left open; gives back who was deposed again."""
-        found = await self._postgres.fetch(
-            _FAIL, _fences(states), orjson.dumps(LEFT_BEHIND).decode(), time.time()
+    async def _take_over(
+        self, unfinished: Sequence[tuple[SessionState, list[str]]]
+    ) -> set[SessionKey]:
+        """Give the states the turns that were left open; gives back who was deposed meanwhile."""
+        if not unfinished:
+            return set()
+        journals = [Name(state.key, state.written_epoch) for state, _ in unfinished]
+        found, entries = await gather(
+            self._postgres.fetch(_OPEN, _open(unfinished)), self._journal.read(journals)
         )
-        seqs = {SessionKey(row["org_id"], row["id"]): row["last_seq"] for row in found}
-        for state in states:
-            state.seq = seqs.get(state.key, state.seq)
-            log.warning("%s: turns left open by an earlier host failed", state.key.session_id)
-        return {state.key for state in states} - set(seqs)
+        turns: list[list[StoredTurn]] = [[] for _ in unfinished]
+        for row in found:
+            asked = [Message(*columns) for columns in orjson.loads(row["input"] or "[]")]
+            turns[row["n"]].append(StoredTurn(rows.response(row), asked))
+        for n, (state, _) in enumerate(unfinished):
+            left = LeftBehind(
+                epoch=state.epoch,
+                written_epoch=state.written_epoch,
+                seq=state.seq,
+                position=state.position,
+                turns=turns[n],
+                entries=entries[n],
+            )
+            recovered = recover(left)
+            state.seq, state.position = recovered.seq, recovered.position
+            state.open_turns, state.events = recovered.open_turns, recovered.events
+        states = [state for state, _ in unfinished]
+        written = await self._postgres.fetch(_TAKE_OVER, _fences(states), _taken_over(states))
+        kept = {SessionKey(row["org_id"], row["id"]) for row in written}
+        for state, journal in zip(states, journals, strict=True):
+            if state.key in kept:
+                self._journal.forget(journal, ())
+                log.warning(
+                    "%s: %d turns of a lost host are taken over, %d events of them recovered",
+                    state.key.session_id,
+                    len(state.open_turns),
+                    len(state.events),
+                )
+        return {state.key for state in states} - kept
 
     async def _load(self, states: Sequence[SessionState]) -> None:
+        if not states:
+            return
         found = await self._postgres.fetch(
             _MESSAGES,
             *_columns([state.key for state in states]),
@@ -203,12 +249,46 @@ def _columns(keys: Sequence[SessionKey]) -> tuple[list[str], list[str]]:
     return [key.org_id for key in keys], [key.session_id for key in keys]
 
 
+def _open(unfinished: Sequence[tuple[SessionState, list[str]]]) -> str:
+    return _json(
+        {"n": n, "org_id": state.key.org_id, "session_id": state.key.session_id, "open": ids}
+        for n, (state, ids) in enumerate(unfinished)
+    )
+
+
 def _fences(states: Sequence[SessionState]) -> str:
-    fences: list[dict[str, Any]] = [
-        {"org_id": state.key.org_id, "id": state.key.session_id, "epoch": state.epoch}
+    return _json(
+        {
+            "org_id": state.key.org_id,
+            "id": state.key.session_id,
+            "epoch": state.epoch,
+            "seq": state.seq,
+        }
         for state in states
-    ]
-    return orjson.dumps(fences).decode()
+    )
+
+
+def _taken_over(states: Sequence[SessionState]) -> str:
+    return _json(
+        {
+            "org_id": state.key.org_id,
+            "session_id": state.key.session_id,
+            "id": turn.record.id,
+            "text": turn.record.text,
+            "cuts": turn.record.cuts,
+            "legs": [tuple(leg) for leg in turn.record.legs],
+            "attempts": turn.record.attempts,
+            "epoch": turn.record.epoch,
+            "accepted_seq": turn.record.accepted_seq,
+            "first_seq": turn.record.first_seq,
+        }
+        for state in states
+        for turn in state.open_turns
+    )
+
+
+def _json(found: Iterable[dict[str, Any]]) -> str:
+    return orjson.dumps(list(found)).decode()
 
 
 def _state(key: SessionKey, row: Row) -> SessionState:
@@ -221,4 +301,5 @@ def _state(key: SessionKey, row: Row) -> SessionState:
         user=row["person"],
         messages=[],
         last_response_id=row["last_response_id"],
+        written_epoch=row["written_epoch"],
     )

@@ -15,9 +15,14 @@ from contracts.messages import Message, ResponseRecord, Usage
 class OpenTurn:
     """A turn that an earlier activation accepted and did not end, as far as it was recorded.
 
-    `record` holds the text, cuts and legs that are known; its `attempts` counts this activation.
-    Its `first_seq` is 0 where nothing of it is to be taken as said: whoever goes on with it says
-    `accepted` and `started` anew. `may_have_begun`: readers may have been told of its start.
+    `may_have_begun`: readers may have been told of its start. Whoever goes on with such a turn adds
+    exactly one leg to it, before anything else is said of it; its `attempts` counts this activation
+    already. `record` holds the text, cuts and legs that are known.
+
+    Its `first_seq` is 0 where nothing of it is to be taken as said. Then whoever goes on with it
+    says `accepted` (unless it has an `accepted_seq`, which stands) and `started` anew, then, if it
+    may have begun, a `resumed` for each leg that it has and for the new one, at position 0. Its
+    `epoch` is this activation's.
     """
 
     record: ResponseRecord
@@ -73,7 +78,7 @@ class Memory(Protocol):
         """Take the next epoch and load the context. Raises `NotFound`.
 
         Turns that an earlier activation left open come along, and are from now on this one's in
-        the store as well, each with one more of its `attempts` used.
+        the store as well, each that may have begun with one more of its `attempts` used.
         """
         ...
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from context.memory import ContextMemory
 from contracts.commands import SessionKey
-from contracts.events import Event, events_of
+from contracts.events import (
+    Event,
+    Kind,
+    events_of,
+    first_number_of,
+    number_after_resumed,
+    unfolds_to,
+)
 from contracts.ids import MESSAGE, RESPONSE, SESSION, new_id
 from contracts.memory import SessionState
-from contracts.messages import Message, ResponseRecord, Status, Usage
+from contracts.messages import Leg, Message, ResponseRecord, Status, Usage
 
 ORG = "org_default"
 NOW = 1_795_000_000.25
@@ -38,10 +45,14 @@ class Turn:
     record: ResponseRecord
     input: list[Message]
     answer_position: int
+    number: int = 0
 
 
 class Activation:
-    """One activation; `events` is what its readers have been told."""
+    """One activation; `events` is what its readers have been told of besides turns' own words.
+
+    Nothing is noted in the journal before `tell`.
+    """
 
     def __init__(self, memory: ContextMemory, state: SessionState) -> None:
         self.memory = memory
@@ -51,6 +62,11 @@ class Activation:
         self.position = state.position
         self.messages = list(state.messages)
         self.events: list[Event] = []
+        self.untold: list[Event] = []
+        self.turns = [
+            Turn(open_turn.record, open_turn.input, open_turn.answer_position)
+            for open_turn in state.open_turns
+        ]
 
     @classmethod
     async def of(cls, memory: ContextMemory, key: SessionKey) -> Activation:
@@ -69,28 +85,57 @@ class Activation:
         self.seq += 1
         return self.seq
 
+    def _say(self, kind: Kind, turn: Turn, number: int, data: object) -> int:
+        self.untold.append(Event(self._next(), kind, turn.record.id, number, data))
+        return self.seq
+
+    async def tell(self) -> list[Event]:
+        """Do what comes before telling readers; gives back what they are told."""
+        events, self.untold = self.untold, []
+        self.memory.note_events(self.key, self.epoch, events)
+        await self.memory.hand_off()
+        return events
+
     async def accept(self, *texts: str, **fields: object) -> Turn:
         record = new_record(self.key.session_id, epoch=self.epoch, **fields)
         items = [self.message(text, record.id, n) for n, text in enumerate(texts, start=1)]
         turn = Turn(record, items, self.position + len(items) + 1)
         await self.memory.accept(self.key, self.epoch, self.seq, record, items)
         # The store does not know this seq before the turn ends: others may be given out meanwhile.
-        record.accepted_seq = self._next()
         data = {"input": items, "client_id": record.client_id}
+        record.accepted_seq = self._say("accepted", turn, -1, data)
         self.events.append(Event(record.accepted_seq, "accepted", record.id, -1, data))
         self.position = turn.answer_position
         self.messages.extend(items)
         return turn
 
+    def accept_anew(self, turn: Turn) -> None:
+        """Tell again of a turn of which nothing is to be taken as said."""
+        data = {"input": turn.input, "client_id": turn.record.client_id}
+        turn.record.accepted_seq = self._say("accepted", turn, -1, data)
+
     def start(self, turn: Turn) -> None:
         turn.record.status = "in_progress"
-        turn.record.first_seq = self._next()
+        turn.record.first_seq = self.seq + 1
+        began = replace(turn.record.snapshot(), text="", cuts=[], legs=[])
+        self._say("started", turn, first_number_of(0), began)
+        turn.number = unfolds_to("started", opens=False)
 
     def say(self, turn: Turn, *pieces: str) -> None:
         for piece in pieces:
-            self._next()
+            self._say("delta", turn, turn.number, piece)
+            turn.number += unfolds_to("delta", opens=not turn.record.cuts)
             turn.record.cuts.append(len(piece))
             turn.record.text += piece
+
+    def go_on(self, turn: Turn) -> Leg:
+        """Continue what an earlier activation had begun."""
+        record = turn.record
+        leg = Leg(len(record.cuts), len(record.text), "continue", "host_lost", self.epoch)
+        record.legs.append(leg)
+        self._say("resumed", turn, first_number_of(len(record.legs)), leg)
+        turn.number = number_after_resumed(len(record.legs), opened=bool(record.cuts))
+        return leg
 
     def end(self, turn: Turn, status: Status = "completed") -> Message | None:
         """Fix the record; the answer, if there is one."""

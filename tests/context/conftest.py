@@ -1,9 +1,9 @@
-"""One Postgres and one Valkey for the test session; for each module a database of its own."""
+"""For each module a database of its own, and memories on it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -13,18 +13,6 @@ from tests.context.activation import Activation
 from tests.support.stores import PostgresServer, ValkeyServer
 
 Open = Callable[..., Awaitable[ContextMemory]]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    with PostgresServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def valkey() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
+import asyncpg
 import pytest
 
+from context.journal import Name
 from context.memory import ContextMemory, ContextOptions
 from contracts.commands import SessionKey
 from contracts.errors import Conflict, StoreUnavailable, TroupeError
@@ -141,3 +144,153 @@ async def test_a_restart_of_everything_keeps_the_conversations(
     assert new.messages == host.messages
     assert (await again.response("org_default", turn.record.id)).text == "this"
     await again.aclose()
+
+
+@pytest.fixture
+def redis() -> Iterator[ValkeyServer]:
+    """A Valkey that this test may pull the plug of."""
+    with ValkeyServer() as server:
+        yield server
+
+
+@pytest.mark.parametrize("fault", ["stopped", "frozen", "wiped"])
+async def test_whatever_redis_does_turns_go_on_and_are_taken_over(
+    own: PostgresServer, redis: ValkeyServer, fault: str
+) -> None:
+    url = own.url(await own.create_database())
+    memory = ContextMemory(url, redis.url, OPTIONS)
+    await memory.open()
+    journal = memory._journal  # pyright: ignore[reportPrivateUsage]
+    host = await Activation.new(memory)
+    turn = await host.accept("before it, and during")
+    host.start(turn)
+    host.say(turn, "one ")
+    await host.tell()
+    {"stopped": redis.stop, "frozen": redis.freeze, "wiped": redis.wipe}[fault]()
+    try:
+        for _ in range(50):
+            host.say(turn, "more ")
+            await host.tell()
+        await host.finish(turn)
+        memory.forget_events(host.key, host.epoch, ())
+        during = await host.turn("meanwhile", "told all the same")
+        unfinished = await host.accept("left behind")
+        host.start(unfinished)
+        host.say(unfinished, "lost, but for Redis")
+        await host.tell()
+        health = await memory.health()
+        assert (health["postgres"], health["redis"] == "ok") == ("ok", fault == "wiped")
+        # Another process takes over while Redis is as it is.
+        other = ContextMemory(url, redis.url, OPTIONS)
+        await other.open()
+        new = await Activation.of(other, host.key)
+        [found] = new.turns
+        assert found.record.id == unfinished.record.id
+        assert [m.text for m in new.messages][-3:] == [
+            "meanwhile",
+            "told all the same",
+            "left behind",
+        ]
+        assert found.record.text == ("lost, but for Redis" if fault == "wiped" else "")
+        if found.record.first_seq == 0:
+            new.accept_anew(found)
+            new.start(found)
+        new.go_on(found)
+        new.say(found, " and done")
+        await new.tell()
+        await new.finish(found)
+    finally:
+        if fault == "stopped":
+            redis.start()
+        if fault == "frozen":
+            redis.thaw()
+    for done in (turn, during, found):
+        stored = await other.response("org_default", done.record.id)
+        assert (stored.status, stored.text) == ("completed", done.record.text)
+
+    async def kept_again() -> bool:
+        memory.note_events(host.key, 99, host.events[:1])
+        await journal.settled()
+        return bool((await journal.read([Name(host.key, 99)]))[0])
+
+    await until(kept_again, "the journal is kept again")
+    assert await other.health() == {"postgres": "ok", "redis": "ok"}
+    await other.aclose()
+    await memory.aclose()
+
+
+async def test_with_both_away_a_running_turn_ends_as_soon_as_one_is_back(
+    own: PostgresServer, redis: ValkeyServer
+) -> None:
+    memory = await opened(own, redis)
+    host, sleeping = await Activation.new(memory), await Activation.new(memory)
+    turn = await host.accept("a question")
+    host.start(turn)
+    own.stop("immediate")
+    redis.freeze()
+    try:
+        for word in ("an ", "answer"):
+            host.say(turn, word)
+            assert await host.tell(), "readers of running turns are told as ever"
+        for refused in (
+            lambda: host.accept("another"),
+            lambda: memory.activate(sleeping.key),
+            lambda: host.finish(turn),
+        ):
+            with pytest.raises(StoreUnavailable) as away:
+                await refused()
+            assert away.value.retry_after
+        health = await memory.health()
+        assert "ok" not in health.values()
+    finally:
+        own.start()
+        redis.thaw()
+
+    async def ended() -> bool:
+        try:
+            await memory.finish(
+                host.key, host.epoch, turn.record.last_seq, turn.record, None, host.messages
+            )
+        except StoreUnavailable:
+            return False
+        return True
+
+    await until(ended, "the end is stored")
+    assert (await memory.response("org_default", turn.record.id)).text == "an answer"
+    await memory.aclose()
+
+
+async def test_a_slow_postgres_holds_up_writes_within_bounds_and_no_words(
+    own: PostgresServer, redis: ValkeyServer
+) -> None:
+    url = own.url(await own.create_database())
+    options = replace(OPTIONS, queue_max=3, postgres_timeout_s=60.0)
+    memory = ContextMemory(url, redis.url, options)
+    await memory.open()
+    hosts = [await Activation.new(memory) for _ in range(6)]
+    talking = hosts[0]
+    turn = await talking.accept("a question")
+    talking.start(turn)
+    blocker = await asyncpg.connect(url)
+    try:
+        async with blocker.transaction():
+            await blocker.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+            writing = [asyncio.ensure_future(hosts[1].accept("under way"))]
+            await until(lambda: memory.counts["batches"] > 1, "the first write has left the queue")
+            writing += [asyncio.ensure_future(host.accept("waits")) for host in hosts[2:5]]
+            await asyncio.sleep(0)
+            with pytest.raises(StoreUnavailable) as full:
+                await hosts[5].accept("one too many")
+            assert full.value.details == {"written": "no"}
+            for n in range(20):
+                talking.say(turn, f"{n} ")
+                assert await talking.tell()
+            await memory._journal.settled()  # pyright: ignore[reportPrivateUsage]
+            assert memory.counts["journal_dropped"] == 0
+            assert not any(write.done() for write in writing)
+    finally:
+        await blocker.close()
+    await asyncio.gather(*writing)
+    await talking.finish(turn)
+    assert (await memory.response("org_default", turn.record.id)).text == turn.record.text
+    await memory.aclose()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import asyncpg
 import pytest
 
-from context import statements
+from context import statements, wake
 from context.migrate import migrate
 from context.postgres import Postgres
 from contracts.errors import InvalidRequest, StoreUnavailable
@@ -51,18 +52,32 @@ async def test_hot_statements_go_by_their_keys_even_on_empty_tables(
     await migrate(url)
     pool = Postgres(url)
     await pool.open()
+    asked = {
+        wake._OPEN: (
+            "((id = ANY (k.open)) AND (org_id = k.org_id))",
+            "((session_id = k.session_id) AND (org_id = k.org_id) AND (turn >= (min(o.turn))))",
+            '((org_id = k.org_id) AND (session_id = k.session_id) AND ("position" >= r.input_from)',
+        ),
+        wake._TAKE_OVER: (
+            "((org_id = (k.org_id)::text) AND (id = (k.id)::text))",
+            "((id = (t.id)::text) AND (org_id = (t.org_id)::text))",
+        ),
+        statements.TURNS: (
+            "((org_id = (w.org_id)::text) AND (id = (w.session_id)::text))",
+            "((id = w.opened) AND (org_id = w.org_id))",
+            "((client_id = w.client_id) AND (org_id = w.org_id))",
+            "((id = (e.id)::text) AND (org_id = (e.org_id)::text))",
+        ),
+    }
     async with pool.connection() as connection:
-        rows = await connection.fetch("EXPLAIN " + statements.TURNS, "[]", "[]", "[]", "[]")
+        for statement, conditions in asked.items():
+            given = ["[]"] * len(set(re.findall(r"\$\d", statement)))
+            rows = await connection.fetch("EXPLAIN " + statement, *given)
+            plan = "\n".join(row["QUERY PLAN"] for row in rows)
+            assert "Seq Scan" not in plan
+            for needed in conditions:
+                assert f"Index Cond: {needed}" in plan, plan
     await pool.aclose()
-    plan = "\n".join(row["QUERY PLAN"] for row in rows)
-    assert "Seq Scan" not in plan
-    for needed in (
-        "((org_id = (w.org_id)::text) AND (id = (w.session_id)::text))",
-        "((id = w.opened) AND (org_id = w.org_id))",
-        "((client_id = w.client_id) AND (org_id = w.org_id))",
-        "((id = (e.id)::text) AND (org_id = (e.org_id)::text))",
-    ):
-        assert f"Index Cond: {needed}" in plan, plan
 
 
 @pytest.mark.parametrize(

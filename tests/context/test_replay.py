@@ -143,6 +143,10 @@ async def test_a_turn_that_could_not_be_stored_leaves_a_gap(memory: ContextMemor
     host.end(lost)
     after_it = await host.turn("three", "3")
     new = await Activation.of(memory, host.key)
+    [again] = new.turns
+    new.accept_anew(again)
+    new.start(again)
+    await new.finish(again, "failed")
     assert await all_of(new) is None
     assert await all_of(new, after_it.record.last_seq) is not None
 

@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from context.hot import redis_key
+from context.journal import Name
+from context.journal import redis_key as journal_key
 from context.memory import ContextMemory
+from context.recover import Entry, unpack
 from context.writes import Stamp
 from contracts.errors import Deposed, NotFound
-from contracts.events import Cursor
+from contracts.events import Cursor, Event
 from contracts.messages import Message
-from tests.context.activation import Activation, new_key
+from tests.context.activation import Activation, Turn, new_key
 from tests.context.conftest import Open
 from tests.support.stores import ValkeyServer
 from tests.support.waiting import until
@@ -104,89 +107,174 @@ async def test_one_that_is_not_there_does_not_disturb_the_others(memory: Context
 # -- turns left behind ---------------------------------------------------------------------------
 
 
-async def test_turns_left_behind_fail_and_the_log_goes_on(memory: ContextMemory) -> None:
-    old = await Activation.new(memory)
+async def half_a_turn(host: Activation, *pieces: str) -> tuple[Turn, list[Event]]:
+    """A turn in the midst of its answer, of which readers were told this."""
+    turn = await host.accept("question", client_id="mine")
+    host.start(turn)
+    host.say(turn, *pieces)
+    return turn, await host.tell()
+
+
+async def test_a_turn_left_behind_is_taken_up_as_it_was_said(open_memory: Open) -> None:
+    dying, taking = await open_memory(), await open_memory()
+    old = await Activation.new(dying)
+    await old.turn("one", "1")
+    await old.tell()
+    turn, told = await half_a_turn(old, "half ", "an ans")
+    state = await taking.activate(old.key)
+    assert [event[:4] for event in state.events] == [event[:4] for event in told]
+    assert state.events[0].data == told[0].data
+    assert [event.data for event in state.events[2:]] == ["half ", "an ans"]
+    assert state.events[1].data.status == "in_progress"
+    assert (state.seq, state.written_epoch) == (old.seq, old.epoch)
+    [found] = state.open_turns
+    assert (found.record.text, found.record.cuts) == ("half an ans", [5, 6])
+    assert (found.record.first_seq, found.record.accepted_seq) == (6, 5)
+    assert (found.record.attempts, found.record.epoch) == (2, old.epoch)
+    assert (found.input, found.answer_position) == (turn.input, turn.answer_position)
+    assert found.may_have_begun
+    assert state.position == turn.answer_position, "the answer's place is kept"
+    assert [m.text for m in state.messages] == ["one", "1", "question"]
+
+
+async def test_it_ends_in_a_further_leg_and_every_cursor_is_answered(open_memory: Open) -> None:
+    dying, taking = await open_memory(), await open_memory()
+    old = await Activation.new(dying)
+    _, told = await half_a_turn(old, "half ", "an ans")
+    new = await Activation.of(taking, old.key)
+    [turn] = new.turns
+    leg = new.go_on(turn)
+    new.say(turn, "wer")
+    await new.finish(turn)
+    record = await taking.response(old.key.org_id, turn.record.id)
+    assert record == turn.record
+    assert record.legs == [leg]
+    assert record.text == "half an answer"
+    everything = [*told, *new.untold]
+    for seen in range(len(told) + 1):
+        events = await taking.events_since(old.key, Cursor(old.epoch, seen), 100)
+        assert events is not None
+        assert [e[:4] for e in events[:-1]] == [e[:4] for e in everything[seen:]]
+        assert events[-1].kind == "ended"
+    resumed = await taking.events_since(old.key, Cursor(new.epoch, len(told)), 1)
+    assert resumed is None, "more than asked for"
+    after_it = await taking.events_since(old.key, Cursor(new.epoch, len(told) + 1), 100)
+    assert after_it is not None
+    assert [event.kind for event in after_it] == ["delta", "ended"]
+    # The old host had gone on under a seq that is `resumed` now.
+    assert await taking.events_since(old.key, Cursor(old.epoch, len(told) + 1), 100) is None
+    # A second try of the same end is no error; one of another turn's end is.
+    await taking.finish(new.key, new.epoch, record.last_seq, turn.record, None, [])
+    turn.record.last_seq += 1
+    with pytest.raises(NotFound):
+        await taking.finish(new.key, new.epoch, record.last_seq + 1, turn.record, None, [])
+
+
+async def test_what_was_taken_over_is_durable_before_anything_is_said(open_memory: Open) -> None:
+    dying, taking, third = [await open_memory() for _ in range(3)]
+    old = await Activation.new(dying)
+    turn, told = await half_a_turn(old, "half ", "an ans")
+    waiting = await old.accept("and then?")
+    told += await old.tell()
+    await taking.activate(old.key)
+    stored = await taking.response(old.key.org_id, turn.record.id)
+    assert (stored.text, stored.cuts, stored.attempts) == ("half an ans", [5, 6], 2)
+    assert (stored.first_seq, stored.accepted_seq, stored.status) == (2, 1, "queued")
+    # The journal of the lost host is not needed any more, and the second one said nothing.
+    state = await third.activate(old.key)
+    [first, second] = state.open_turns
+    assert first.record.attempts == 3
+    assert [leg.epoch for leg in first.record.legs] == [state.epoch]
+    assert [event[:4] for event in state.events[:-1]] == [event[:4] for event in told]
+    assert state.events[-1].kind == "resumed"
+    assert state.seq == old.seq + 1
+    assert (second.record.id, second.record.accepted_seq) == (waiting.record.id, old.seq)
+    assert (second.record.attempts, second.may_have_begun) == (1, False)
+
+
+async def test_without_the_journal_nothing_is_taken_as_said(
+    open_memory: Open, valkey: ValkeyServer
+) -> None:
+    dying, taking = await open_memory(), await open_memory()
+    old = await Activation.new(dying)
     done = await old.turn("one", "1")
-    running = await old.accept("two")
-    old.start(running)
-    old.say(running, "half an ans")
+    turn, _ = await half_a_turn(old, "half an ans")
     waiting = await old.accept("three", client_id="third")
-    new = await Activation.of(memory, old.key)
-    assert [m.text for m in new.messages] == ["one", "1", "two", "three"]
-    for turn in (running, waiting):
-        record = await memory.response(old.key.org_id, turn.record.id)
-        assert record.status == "failed"
-        assert record.error is not None
-        assert record.error["code"] == "session_moved"
-        assert record.epoch == new.epoch
-        assert record.completed_at is not None
-    seen = Cursor(old.epoch, done.record.last_seq)
-    events = await memory.events_since(old.key, seen, 100)
-    assert events is None, "the second turn's deltas took seqs that were never stored"
-    # Whoever comes back between the two is told how the last one ended.
-    told = await memory.events_since(old.key, Cursor(new.epoch, new.seq - 3), 100)
-    assert told is not None
-    assert [(e.kind, e.response_id) for e in told] == [
-        (kind, waiting.record.id) for kind in ("accepted", "started", "ended")
-    ]
-    again = await memory.activate(old.key)
-    assert again.seq == new.seq, "they fail once"
-    after = Activation(memory, again)
-    await after.turn("four", "4")
+    valkey.wipe()
+    state = await taking.activate(old.key)
+    assert state.events == []
+    assert [found.record.id for found in state.open_turns] == [turn.record.id, waiting.record.id]
+    for found in state.open_turns:
+        record = found.record
+        assert (record.first_seq, record.accepted_seq, record.text) == (0, 0, "")
+        assert record.epoch == state.epoch
+    assert [found.may_have_begun for found in state.open_turns] == [True, False]
+    assert state.seq >= done.record.last_seq
+    # Who saw what was lost is not told that it has seen what comes instead.
+    for seq in (done.record.last_seq + 1, state.seq + 1):
+        assert await taking.events_since(old.key, Cursor(old.epoch, seq), 100) is None
 
 
-async def test_a_reader_of_a_turn_left_behind_at_once_hears_its_end(memory: ContextMemory) -> None:
-    old = await Activation.new(memory)
-    done = await old.turn("one", "1")
-    lost = await old.accept("two", client_id="second")
-    new = await Activation.of(memory, old.key)
-    events = await memory.events_since(old.key, Cursor(old.epoch, done.record.last_seq), 100)
-    assert events is not None
-    assert [event.kind for event in events] == ["accepted", "started", "ended"]
-    assert events[0].data == {"input": lost.input, "client_id": "second"}
-    assert events[2].data.status == "failed"
-    assert events[-1].seq == new.seq
-    # Who was told of the acceptance under the old epoch has seen what the store never had.
-    assert (
-        await memory.events_since(old.key, Cursor(old.epoch, done.record.last_seq + 1), 100) is None
-    )
-    assert await memory.events_since(old.key, Cursor(new.epoch, new.seq), 100) == []
+async def test_a_redis_that_hangs_costs_the_words_but_not_the_turn(open_memory: Open) -> None:
+    with ValkeyServer() as stuck:
+        dying = await open_memory(redis_url=stuck.url)
+        taking = await open_memory(redis_url=stuck.url, redis_timeout_s=0.1)
+        old = await Activation.new(dying)
+        turn, _ = await half_a_turn(old, "half an ans")
+        stuck.freeze()
+        state = await taking.activate(old.key)
+        stuck.thaw()
+    [found] = state.open_turns
+    assert (found.record.id, found.record.text, found.record.first_seq) == (turn.record.id, "", 0)
 
 
-async def test_left_behind_in_many_sessions_at_once(open_memory: Open) -> None:
+async def test_left_behind_in_many_sessions_at_once(database: str, open_memory: Open) -> None:
     dying, taking = await open_memory(), await open_memory()
     hosts = [await Activation.new(dying) for _ in range(10)]
-    turns = await asyncio.gather(*(host.accept("?") for host in hosts[:7]))
+    turns = [await half_a_turn(host, f"answer {n}") for n, host in enumerate(hosts[:7])]
     states = await asyncio.gather(*(taking.activate(host.key) for host in hosts))
     assert [state.seq for state in states] == [3] * 7 + [0] * 3
-    for turn in turns:
-        record = await taking.response("org_default", turn.record.id)
-        assert (record.accepted_seq, record.first_seq, record.last_seq) == (1, 2, 3)
+    for n, (state, (turn, told)) in enumerate(zip(states, turns, strict=False)):
+        assert [event[:4] for event in state.events] == [event[:4] for event in told]
+        assert state.open_turns[0].record.id == turn.record.id
+        assert state.open_turns[0].record.text == f"answer {n}"
+    connection = await asyncpg.connect(database)
+    try:
+        count = await connection.fetchval(
+            "SELECT count(DISTINCT xmin::text) FROM responses WHERE id = ANY ($1::text[])",
+            [turn.record.id for turn, _ in turns],
+        )
+    finally:
+        await connection.close()
+    assert count <= 2, "they are written back together"
 
 
-async def test_an_activation_deposed_while_it_cleans_up_is_told(open_memory: Open) -> None:
+async def test_an_activation_deposed_while_it_takes_over_is_told(open_memory: Open) -> None:
     memories = [await open_memory() for _ in range(4)]
     old = await Activation.new(memories[0])
-    turn = await old.accept("?")
+    turn, _ = await half_a_turn(old, "half")
     results = await asyncio.gather(*(m.activate(old.key) for m in memories), return_exceptions=True)
     states = [result for result in results if not isinstance(result, BaseException)]
     assert all(isinstance(r, Deposed) for r in results if isinstance(r, BaseException))
     assert states
     newest = max(states, key=lambda state: state.epoch)
-    assert newest.seq == 3
     record = await memories[0].response("org_default", turn.record.id)
-    assert (record.status, record.last_seq) == ("failed", 3)
-    await Activation(memories[0], await memories[0].activate(old.key)).turn("next", "fine")
+    assert record.attempts == newest.open_turns[0].record.attempts == len(states) + 1
+    after_all = Activation(memories[0], newest)
+    [again] = after_all.turns
+    after_all.go_on(again)
+    after_all.say(again, " more")
+    await after_all.finish(again)
 
 
-async def test_an_activation_that_was_slow_to_clean_up_leaves_it_to_the_newer_one(
-    open_memory: Open, valkey: ValkeyServer
+async def test_an_activation_that_was_slow_to_take_over_leaves_it_to_the_newer_one(
+    open_memory: Open,
 ) -> None:
     with ValkeyServer() as stuck:
         quick = await open_memory()
         slow = await open_memory(redis_url=stuck.url, redis_timeout_s=1.0)
         old = await Activation.new(quick)
-        turn = await old.accept("?")
+        turn, told = await half_a_turn(old, "half")
         stuck.freeze()
         # It takes the next epoch and then waits for a Redis that does not answer.
         activating = asyncio.ensure_future(slow.activate(old.key))
@@ -203,9 +291,60 @@ async def test_an_activation_that_was_slow_to_clean_up_leaves_it_to_the_newer_on
         with pytest.raises(Deposed):
             await activating
         stuck.thaw()
-    assert newest.seq == 3
+    assert [event[:4] for event in newest.events] == [event[:4] for event in told]
     record = await quick.response("org_default", turn.record.id)
-    assert record.epoch == newest.epoch
+    assert (record.text, record.attempts) == ("half", 2)
+
+
+async def test_a_turn_asked_nothing_new_keeps_the_place_of_its_answer(
+    memory: ContextMemory,
+) -> None:
+    host = await Activation.new(memory)
+    await host.turn("one", "1")
+    anew = await host.accept()
+    host.start(anew)
+    later = await host.accept("two")
+    await host.tell()
+    state = await memory.activate(host.key)
+    places = [found.answer_position for found in state.open_turns]
+    assert places == [anew.answer_position, later.answer_position] == [3, 5]
+
+
+async def test_what_a_turn_said_is_forgotten_once_it_is_durable(
+    memory: ContextMemory, valkey: ValkeyServer
+) -> None:
+    host = await Activation.new(memory)
+    turn, _ = await half_a_turn(host, "an answer")
+    waiting = await host.accept("and then?")
+    [kept] = await host.tell()
+    await host.finish(turn)
+    memory.forget_events(host.key, host.epoch, [kept])
+    await memory.hand_off()
+    async with Redis.from_url(valkey.url, protocol=2) as redis:
+        [key] = await redis.keys(f"troupe:log:*{host.key.session_id}*")
+        assert key.decode() == journal_key(Name(host.key, host.epoch))
+        assert unpack(await redis.lrange(key, 0, -1)) == [
+            Entry(kept.seq, "accepted", waiting.record.id, -1, None)
+        ]
+        assert 0 < await redis.pttl(key) <= 1_800_000
+        await memory.drop(host.key, host.epoch)
+        await memory.hand_off()
+
+        async def gone() -> bool:
+            return not await redis.keys(f"troupe:*{host.key.session_id}*")
+
+        await until(gone, "nothing of the session is left in Redis")
+
+
+async def test_the_epoch_of_the_last_write_is_known(memory: ContextMemory) -> None:
+    one = await Activation.new(memory)
+    await one.turn("one", "1")
+    assert (await memory.activate(one.key)).written_epoch == one.epoch
+    idle = await memory.activate(one.key)
+    assert idle.written_epoch == one.epoch, "an activation that writes nothing is none"
+    three = Activation(memory, idle)
+    await three.add("an item")
+    assert (await memory.activate(one.key)).written_epoch == three.epoch
 
 
 # -- hot and cold --------------------------------------------------------------------------------

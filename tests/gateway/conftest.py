@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,11 +11,10 @@ from tests.support.stores import PostgresServer, ValkeyServer
 
 
 @pytest.fixture(scope="session")
-def stores() -> Iterator[Stores]:
-    with PostgresServer() as postgres, ValkeyServer() as valkey:
-        database = asyncio.run(postgres.create_database())
-        asyncio.run(migrate(postgres.url(database), timeout_s=30))
-        yield Stores(postgres.url(database), valkey.url)
+def stores(postgres: PostgresServer, valkey: ValkeyServer) -> Stores:
+    url = postgres.url(asyncio.run(postgres.create_database()))
+    asyncio.run(migrate(url, timeout_s=30))
+    return Stores(url, valkey.url)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Fixtures that several suites share: one simulator and one running Troupe a test session."""
+"""Fixtures that several suites share: one of each server and one running Troupe a test session."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.simulator import SimulatorProcess
+from tests.support.stores import PostgresServer, ValkeyServer
 from tests.support.troupe import RunningTroupe
 
 SCRIPTED = {
@@ -14,6 +15,20 @@ SCRIPTED = {
     "SLOW": "scripted.ttft_ms-200.gap_ms-40.tokens-150",
     "BROKEN": "scripted.ttft_ms-100.gap_ms-20.tokens-40.fault-abort.at-8",
 }
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Shared: ask it for a database of your own, and leave the server itself alone."""
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[ValkeyServer]:
+    """Shared: what is in it may be wiped at any time; stop or freeze one of your own."""
+    with ValkeyServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
