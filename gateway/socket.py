@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -68,21 +70,22 @@ async def websocket_endpoint(
         if isinstance(principal, TroupeError):
             raise principal
         await socket.serve(SessionKey(principal.org_id, session_id))
-    except _Left:
-        return
     except TroupeError as error:
         await socket.refuse(error)
+    except OSError:
+        return  # the client has left
     except Exception:
         log.exception("socket %s failed", request_id)
         await socket.refuse(TroupeError("The server failed.", code="internal_error"))
 
 
+_REFUSAL_S = 1.0
 _LAST_WORDS = frozenset({"ended", "item"})
 """Events after which nothing needs to follow."""
 
 
-class _Left(Exception):
-    """The client closed its side."""
+class _Left(OSError):
+    """The client closed its side; what a send says of it, by ASGI, is an `OSError` too."""
 
 
 class _Socket:
@@ -110,25 +113,14 @@ class _Socket:
 
     async def serve(self, key: SessionKey) -> None:
         """Serve until the client leaves or its reader ends, whichever comes first."""
-        self._services.drain.admit()
+        drain = self._services.drain
+        drain.admit()
         self._reader = await self._open(key)
-        try:
-            self._services.drain.enter(self)
-            await self._both_ways(key)
-        finally:
-            self._services.drain.exit(self)
-            self._reader.close()
-            await stop(self._pump)
-
-    def leave(self, error: TroupeError) -> None:
-        """Say what there is to say, then close because of `error`."""
-        self._reader.fail(error)
-
-    async def _both_ways(self, key: SessionKey) -> None:
         self._task = asyncio.current_task()
-        self._reader.on_arrival(self._arrived)
-        self._arrived()
         try:
+            drain.enter(self)
+            self._reader.on_arrival(self._arrived)
+            self._arrived()
             await self._listen(key)
         except asyncio.CancelledError:
             if self._fault is None or self._task is None:
@@ -137,6 +129,13 @@ class _Socket:
             raise self._fault from None
         finally:
             self._task = None
+            drain.exit(self)
+            self._reader.close()
+            await stop(self._pump)
+
+    def leave(self, error: TroupeError) -> None:
+        """Say what there is to say, then close because of `error`."""
+        self._reader.fail(error)
 
     def _arrived(self) -> None:
         if self._pump is None:
@@ -152,23 +151,30 @@ class _Socket:
 
     async def _open(self, key: SessionKey) -> Reader:
         """The client's first frame opens the session; anything else is answered and waited on."""
-        async with asyncio.timeout(self._services.options.open_timeout_s):
-            opening = None
-            while opening is None:
-                try:
-                    frame = await self._frame()
-                    if frame["type"] != "session.open":
-                        raise InvalidRequest(
-                            "The first frame must be session.open.",
-                            param="type",
-                            code="session_not_open",
-                        )
-                    opening = OpenFrame.model_validate(frame)
-                except ValidationError as error:
-                    await self._error(refuse(error), None)
-                except InvalidRequest as error:
-                    await self._error(error, None)
+        try:
+            async with asyncio.timeout(self._services.options.open_timeout_s):
+                opening = await self._opening_frame()
+        except TimeoutError:
+            raise InvalidRequest(
+                "No session.open came in time.", param="type", code="session_not_open"
+            ) from None
         return await self._services.link.attach(key, after=opening.after())
+
+    async def _opening_frame(self) -> OpenFrame:
+        while True:
+            try:
+                frame = parse(_text_of(await self._receive()), self._services.options.body_bytes)
+                if frame["type"] != "session.open":
+                    raise InvalidRequest(
+                        "The first frame must be session.open.",
+                        param="type",
+                        code="session_not_open",
+                    )
+                return OpenFrame.model_validate(frame)
+            except ValidationError as error:
+                await self._error(refuse(error), None)
+            except InvalidRequest as error:
+                await self._error(error, None)
 
     async def _tell(self) -> None:
         """Send what there is, and wait for more only while a turn speaks."""
@@ -186,8 +192,6 @@ class _Socket:
                     await self._show(opening, events)
             except TimeoutError:
                 raise Busy("The client took nothing for too long.", code="slow_reader") from None
-            except OSError:
-                raise _Left from None
             if events:
                 speaking = events[-1][1].kind not in _LAST_WORDS
 
@@ -203,7 +207,8 @@ class _Socket:
         while True:
             frame: dict[str, Any] = {}
             try:
-                frame = await self._frame()
+                # In one piece, since what an idle socket waits in is what it costs.
+                frame = parse(_text_of(await self._receive()), self._services.options.body_bytes)
                 await self._obey(key, frame)
             except ValidationError as error:
                 await self._error(refuse(error), frame)
@@ -228,12 +233,6 @@ class _Socket:
 
     # -- frames ---------------------------------------------------------------------------------
 
-    async def _frame(self) -> dict[str, Any]:
-        message = await self._receive()
-        if message["type"] == "websocket.disconnect":
-            raise _Left
-        return parse(message.get("text"), self._services.options.body_bytes)
-
     async def _text(self, text: str) -> None:
         await self._send({"type": "websocket.send", "text": text})
 
@@ -245,11 +244,23 @@ class _Socket:
         await self._text(orjson.dumps(body).decode())
 
     async def refuse(self, error: TroupeError) -> None:
-        """Say why, then close."""
-        await self._error(error, None)
-        await self._send(
-            {"type": "websocket.close", "code": _close_code(error), "reason": error.cause_code}
-        )
+        """Say why, then close. A client that takes nothing is not waited for."""
+        close = {
+            "type": "websocket.close",
+            "code": _close_code(error),
+            "reason": error.cause_code,
+        }
+        with suppress(OSError):
+            async with asyncio.timeout(_REFUSAL_S):
+                await self._error(error, None)
+                await self._send(close)
+
+
+def _text_of(message: Mapping[str, Any]) -> str | None:
+    """What a client's frame says. Raises `_Left`."""
+    if message["type"] == "websocket.disconnect":
+        raise _Left
+    return message.get("text")
 
 
 def _close_code(error: TroupeError) -> int:

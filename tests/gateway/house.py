@@ -219,9 +219,7 @@ async def open_house(
             reattach_s=reattach_s,
         )
         stack.push_async_callback(link.close)
-        given = GatewayOptions(
-            **{"open_doors": not keys, "organization": org, **options}
-        )
+        given = GatewayOptions(**{"open_doors": not keys, "organization": org, **options})
         services = Services(link, memory.records, CARDS, ask_health, given, Drain(drain_s))
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(
