@@ -463,6 +463,8 @@ class Turns:
         log.error("%s could not be kept: the store stayed away", record.id)
         record.status = "failed"
         record.error = {"code": away.cause_code, "message": "The answer could not be stored."}
+        if away.retry_after is not None:
+            record.error["retry_after"] = away.retry_after
 
     # -- leaving --------------------------------------------------------------------------------
 

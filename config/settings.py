@@ -49,10 +49,12 @@ class Gateway(Section):
         description="Events waiting for one slow reader; one more and it is cut, to resume by "
         "its cursor."
     )
-    send_queue_bytes: Positive = Field(description="Bytes waiting for one slow reader; likewise.")
+    send_queue_bytes: Positive = Field(
+        description="Bytes of text waiting for one slow reader; likewise."
+    )
     request_timeout_s: Seconds = Field(
-        description="Seconds for a host to answer a command, before 503. A durable write takes "
-        "milliseconds; this covers a host that dies and is replaced."
+        description="Seconds for a command to be answered, before 503. A durable write takes "
+        "milliseconds; this covers a host that dies and another that is asked instead."
     )
     body_timeout_s: Seconds = Field(
         description="Seconds for a request body to arrive, so that slow senders hold no socket."
@@ -73,9 +75,18 @@ class Gateway(Section):
         description="Seconds of silence after which a host's pipe is opened anew. Acting early is "
         "safe, since epochs fence; three missed keep-alives are worth it."
     )
+    reattach_s: Seconds = Field(
+        description="Seconds that sockets and streams look for their session after its host is "
+        "gone or has handed it on. Only then are they told to come back."
+    )
+    send_timeout_s: Seconds = Field(
+        description="Seconds after which a client that takes nothing is cut, to resume by its "
+        "cursor."
+    )
     command_batch: Positive = Field(description="Commands sent to a host in one call at most.")
     drain_s: Seconds = Field(
-        description="Seconds that open streams have to end when a gateway stops."
+        description="Seconds over which a gateway that is about to stop sends its sockets and "
+        "streams away, evenly; they come back to another one."
     )
 
 

@@ -141,6 +141,14 @@ class Records:
             raise NotFound("There is no such organization.")
         return _session(row)
 
+    async def discard_unused(self, key: SessionKey) -> None:
+        """Delete a session in which nothing was ever said; any other stays."""
+        await self._postgres.fetch(
+            "DELETE FROM sessions WHERE org_id = $1 AND id = $2 AND turns = 0"
+            " AND last_position = 0",
+            *key,
+        )
+
     async def session(self, key: SessionKey) -> SessionRow:
         """Raises `NotFound`."""
         known(*key)

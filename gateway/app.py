@@ -61,6 +61,8 @@ def build_app(services: Services) -> ASGIApp:
                 principal = doors.admit_socket(scope)
             except TroupeError as error:
                 principal = error
+        # They stay as long as the socket, and nobody asks for them again.
+        scope["headers"] = []
         session_id = found[1] if found else ""
         await websocket_endpoint(services, principal, session_id, context.request_id, receive, send)
 

@@ -46,10 +46,10 @@ async def create(call: Caller, body: CreateChatCompletion) -> Response:
     turn = turn_from_chat(call.services.options.limits, body)
     require_agent(call.services, turn.model)
     key = SessionKey(call.principal.org_id, new_id(STATELESS))
-    _, reader = await call.services.link.start(key, turn)
     # Closing the reader ends a stateless session, and with it the turn. Such a session cannot be
     # found again, so the loss of its host is final.
-    follower = Follower(call.services.link, reader, turn.response_id, number=-1, reattach_s=None)
+    _, reader = await call.services.link.start(key, turn, lasting=False)
+    follower = Follower(reader, turn.response_id)
     chat = _Chat(call, key, body, follower)
     try:
         return await (chat.stream() if body.stream else chat.whole())

@@ -12,6 +12,7 @@ from config.stores import memory_of
 from contracts.hosts import Locator
 from contracts.ids import new_id
 from gateway.app import build_app
+from gateway.drain import Drain, Generation
 from gateway.link import Link
 from gateway.options import AgentCard, GatewayOptions, InputLimits, Services
 from gateway.wire import WireHost
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from config.settings import Settings
 
 HEALTH_TIMEOUT_S = 2.0
+_DRAIN_SHARE = 0.8
+"""Of the time that Serve gives a replica to stop, what sending everybody away may take."""
 
 
 class Directory(Locator, Protocol):
@@ -34,10 +37,18 @@ class GatewayShell:
     Args:
         settings: All of them.
         connect: Opens the way to the Directory; called in the replica.
+        generation: Of the application that this replica belongs to; None: of the first that the
+            Directory tells.
     """
 
-    def __init__(self, settings: Settings, connect: Callable[[Settings], Directory]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Callable[[Settings], Directory],
+        generation: int | None = None,
+    ) -> None:
         self._settings = settings
+        self._generation = generation
         self._directory = connect(settings)
 
     async def __serve_build_asgi_app__(self) -> Any:
@@ -50,15 +61,22 @@ class GatewayShell:
             WireHost,
             silence_s=settings.gateway.pipe_silence_s,
             reader_events=settings.gateway.send_queue_events,
+            reader_bytes=settings.gateway.send_queue_bytes,
             placements=settings.gateway.max_sockets * 2,
             call_timeout_s=settings.gateway.request_timeout_s,
+            reattach_s=settings.gateway.reattach_s,
+            command_batch=settings.gateway.command_batch,
         )
+        drain = Drain(settings.gateway.drain_s * _DRAIN_SHARE)
+        link.open(Generation(self._generation, drain).on_fleet)
 
         async def health() -> dict[str, str]:
             stores, hosts = await asyncio.gather(memory.health(), hosts_health(directory))
             return {**stores, "hosts": hosts}
 
-        return build_app(Services(link, memory.records, cards(settings), health, options(settings)))
+        return build_app(
+            Services(link, memory.records, cards(settings), health, options(settings), drain)
+        )
 
 
 async def hosts_health(directory: Locator) -> str:
@@ -92,6 +110,7 @@ def options(settings: Settings) -> GatewayOptions:
         body_timeout_s=gateway.body_timeout_s,
         open_timeout_s=gateway.open_timeout_s,
         keepalive_s=gateway.keepalive_s,
+        send_timeout_s=gateway.send_timeout_s,
         limits=InputLimits(
             message_chars=limits.max_message_chars,
             instructions_chars=limits.max_instructions_chars,
@@ -106,8 +125,12 @@ def options(settings: Settings) -> GatewayOptions:
     )
 
 
-def gateway(settings: Settings, connect: Callable[[Settings], Directory]) -> Any:
-    """The bound deployment."""
+def gateway(
+    settings: Settings,
+    connect: Callable[[Settings], Directory],
+    generation: int | None = None,
+) -> Any:
+    """The bound deployment; see `GatewayShell`."""
     deployment: Any = serve.deployment(
         serve.ingress()(GatewayShell),
         name="Gateway",
@@ -118,4 +141,4 @@ def gateway(settings: Settings, connect: Callable[[Settings], Directory]) -> Any
         health_check_period_s=2,
         health_check_timeout_s=10,
     )
-    return deployment.bind(settings, connect)
+    return deployment.bind(settings, connect, generation)

@@ -13,11 +13,19 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.answers import ErrorBody
+from gateway.answers import ErrorBody, ResponseObject
 from gateway.fields import LIMITS
 from gateway.options import InputLimits
 
 Responses = dict[int | str, dict[str, Any]]
+
+_OWN_EVENTS = (
+    "OpenAI's events, and one of Troupe's own. `response.resumed` "
+    '`{"response_id", "policy", "position", "reason"}`: the host of the response was lost and '
+    "another goes on with it; whoever shows its text cuts it to the first `position` characters "
+    "(Unicode code points) and appends what follows. A client that does not know the event is told "
+    "the whole text at the end. `sequence_number` grows, with gaps where a host was lost."
+)
 
 FAILURES: Responses = {
     "4XX": {"model": ErrorBody, "description": "The caller must change something."},
@@ -32,11 +40,14 @@ def ok(model: type[BaseModel], status: int = 200) -> Responses:
 
 def ok_or_stream(model: type[BaseModel]) -> Responses:
     """An operation that answers with `model`, or with server-sent events if asked to stream."""
+    stream: dict[str, Any] = {"type": "string"}
+    if model is ResponseObject:
+        stream["description"] = _OWN_EVENTS
     return {
         200: {
             "model": model,
             "description": "Done, or a stream of events.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {"schema": stream}},
         }
     }
 

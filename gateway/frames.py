@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from contracts.commands import Attached
 from contracts.errors import InvalidRequest
 from contracts.events import Cursor, Event
-from gateway.projection import item_object, response_object
+from gateway.projection import item_object, response_object, resumed_object
 
 
 def event_frame(epoch: int, event: Event) -> str | None:
@@ -33,6 +33,9 @@ def event_frame(epoch: int, event: Event) -> str | None:
     elif kind == "started":
         body["type"] = "response.created"
         body["response"] = response_object(event.data, started=True)
+    elif kind == "resumed":
+        body["type"] = "response.resumed"
+        body |= resumed_object(event.response_id, event.data)
     elif kind == "ended":
         body["type"] = f"response.{event.data.status}"
         body["response"] = response_object(event.data)
@@ -43,7 +46,11 @@ def event_frame(epoch: int, event: Event) -> str | None:
 
 
 def opened_frame(attached: Attached) -> str:
-    """The answer to `session.open`. Without `recovered`, show the snapshot in place of all."""
+    """The answer to `session.open`. Without `recovered`, show the snapshot in place of all.
+
+    It comes again, without `recovered`, when the session had to be found anew and the place where
+    the client was could not be.
+    """
     body: dict[str, Any] = {
         "type": "session.opened",
         "epoch": attached.epoch,

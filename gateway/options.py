@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from gateway.drain import Drain
 from gateway.link import Link
 from gateway.ports import Records
 
@@ -54,7 +55,6 @@ class GatewayOptions:
         open_timeout_s: How long a WebSocket's `session.open` may take to arrive.
         keepalive_s: A stream that has nothing to say sends a comment this often.
         send_timeout_s: A client that takes nothing for this long is cut.
-        reattach_s: How long a stream looks for its session after the session's host is gone.
     """
 
     open_doors: bool = False
@@ -68,7 +68,6 @@ class GatewayOptions:
     open_timeout_s: float = 10.0
     keepalive_s: float = 15.0
     send_timeout_s: float = 20.0
-    reattach_s: float = 15.0
     limits: InputLimits = field(default_factory=InputLimits)
 
 
@@ -86,8 +85,8 @@ class AgentCard:
 class Services:
     """Everything the routes work with.
 
-    `health` names each dependency (`postgres`, `redis`, `hosts`) and says `ok` or, in a few words
-    that may be shown to anybody, what is wrong.
+    `drain` knows what is open. `health` names each dependency (`postgres`, `redis`, `hosts`) and
+    says `ok` or, in a few words that may be shown to anybody, what is wrong.
     """
 
     link: Link
@@ -95,6 +94,7 @@ class Services:
     agents: tuple[AgentCard, ...]
     health: Callable[[], Awaitable[dict[str, str]]]
     options: GatewayOptions
+    drain: Drain
 
     def knows_agent(self, name: str) -> bool:
         """Whether `name` may stand in `model`."""

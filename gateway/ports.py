@@ -39,6 +39,10 @@ class Records(Protocol):
         items: Sequence[InputItem],
     ) -> Conversation: ...
 
+    async def discard_unused(self, key: SessionKey) -> None:
+        """Delete a session that holds neither message nor response; leave any other alone."""
+        ...
+
     async def session(self, key: SessionKey) -> Conversation: ...
 
     async def sessions(

@@ -15,7 +15,7 @@ import orjson
 
 from contracts.errors import TroupeError
 from contracts.events import Event, opens, unfolds_to
-from contracts.messages import ENDED, Message, ResponseRecord, Usage
+from contracts.messages import ENDED, Leg, Message, ResponseRecord, Usage
 
 JsonObject = dict[str, Any]
 
@@ -85,7 +85,7 @@ def response_object(record: ResponseRecord, *, started: bool = False) -> JsonObj
     status = "in_progress" if started else record.status
     ended = status in ENDED
     output: list[JsonObject] = []
-    if ended and record.text:
+    if ended and (record.text or record.cuts):
         item_status = "completed" if status == "completed" else "incomplete"
         output.append(output_item(record, item_status, record.text))
     incomplete = record.incomplete_reason if ended else None
@@ -134,11 +134,18 @@ def last_number(event: Event) -> int:
     """The `sequence_number` of the last API event that `event` unfolds into; -1 for none."""
     if event.number < 0:
         return -1
-    if event.kind == "delta":
-        wide = opens(event)
-    else:
-        wide = event.kind == "ended" and bool(event.data.cuts)
-    return event.number + unfolds_to(event.kind, opens=wide) - 1
+    opening = bool(event.data.cuts) if event.kind == "ended" else opens(event)
+    return event.number + unfolds_to(event.kind, opens=opening) - 1
+
+
+def resumed_object(response_id: str | None, leg: Leg) -> JsonObject:
+    """A turn goes on after its host was lost; `position` characters of what was shown stand."""
+    return {
+        "response_id": response_id,
+        "policy": leg.policy,
+        "position": leg.position,
+        "reason": leg.reason,
+    }
 
 
 class Projector:
@@ -180,6 +187,9 @@ class Projector:
             return self._numbered(
                 event.number, [("response.created", begun), ("response.in_progress", begun)]
             )
+        if event.kind == "resumed":
+            resumed = resumed_object(event.response_id, event.data)
+            return self._numbered(event.number, [("response.resumed", resumed)])
         if event.kind == "ended":
             return self._ending(event)
         return []
@@ -206,12 +216,6 @@ class Projector:
                 ("response.content_part.done", {**at, "part": item["content"][0]}),
                 ("response.output_item.done", {"output_index": 0, "item": item}),
             ]
-        end = event.number + len(shown)
-        if self.last > end:
-            # The client was shown more than the transcript holds (its host died with the rest):
-            # it is told the end with the whole answer, which replaces what it has.
-            self.last = end
-            return [sse_event(*terminal, end)]
         return self._numbered(event.number, [*shown, terminal])
 
     def _numbered(self, number: int, events: list[tuple[str, JsonObject]]) -> list[bytes]:

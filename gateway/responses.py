@@ -6,9 +6,9 @@ for the rest; only `cancel` ends it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
-from typing import Annotated
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response
@@ -28,7 +28,6 @@ from gateway.call import Call, Caller, StrictRoute, answer, naming, well_formed
 from gateway.document import FAILURES, ok, ok_or_stream
 from gateway.fields import limited
 from gateway.follow import Follower
-from gateway.link import Reader
 from gateway.lists import item_page, page_of
 from gateway.presence import while_present
 from gateway.projection import Projector, response_object, sse_error
@@ -36,7 +35,11 @@ from gateway.requests import CreateResponse, ListQuery, RetrieveQuery
 from gateway.sse import KEEP_ALIVE, EventStream, or_quiet
 from gateway.turns import IDEMPOTENCY_KEY, require_agent, turn_from_response
 
+T = TypeVar("T")
 router = APIRouter(route_class=StrictRoute, tags=["Responses"], responses=FAILURES)
+
+_LOOK_S = 1.0
+"""How long a look at a response waits for its session; the store's word is the next best."""
 
 ResponseId = Annotated[str, Path(description="As in a response's `id`.")]
 
@@ -63,13 +66,20 @@ async def create(
     limits = call.services.options.limits
     turn = turn_from_response(limits, body, idempotency_key)
     require_agent(call.services, turn.model)
-    if body.background and not body.stream:
-        accepted = await _submit(call, body, turn)
-        return answer(response_object(accepted.record))
-    accepted, reader = await _start(call, body, turn)
-    follower = _follow(call, reader, accepted.response_id, -1)
     if body.stream:
-        return _stream(call, follower, accepted.record, -1)
+        call.services.drain.admit()
+    if body.background and not body.stream:
+        accepted = await _begin(call, body, turn, call.services.link.submit)
+        return answer(response_object(await _accepted(call, accepted, turn)))
+    accepted, reader = await _begin(call, body, turn, call.services.link.start)
+    follower = Follower(reader, turn.response_id)
+    if body.stream:
+        try:
+            record = await _accepted(call, accepted, turn)
+        except BaseException:
+            follower.close()
+            raise
+        return _stream(call, follower, record, -1)
     try:
         record = await while_present(call.request.receive, follower.ended(), name="wait")
     finally:
@@ -99,12 +109,13 @@ async def retrieve(
     record = await _record(call, response_id)
     if not query.stream:
         return answer(response_object(await _live(call, record)))
+    call.services.drain.admit()
     after = query.starting_after
     if after is None:
         after = -1 if last_event_id is None else int(last_event_id)
     key = SessionKey(call.principal.org_id, record.session_id)
     reader = await call.services.link.attach(key, response_id=record.id, number=after)
-    return _stream(call, _follow(call, reader, record.id, after), record, after)
+    return _stream(call, Follower(reader, record.id), record, after)
 
 
 @router.post(
@@ -168,27 +179,45 @@ async def _session_for(call: Call, body: CreateResponse) -> SessionKey:
     return key
 
 
-async def _start(call: Call, body: CreateResponse, turn: TurnRequest) -> tuple[Accepted, Reader]:
-    link = call.services.link
+async def _begin(
+    call: Call,
+    body: CreateResponse,
+    turn: TurnRequest,
+    begin: Callable[[SessionKey, TurnRequest], Awaitable[T]],
+) -> T:
+    """Begin the turn in the session it belongs to."""
     with _naming_the_place(body):
         try:
-            return await link.start(await _session_for(call, body), turn)
+            return await _begin_once(call, body, turn, begin)
         except Conflict as error:
             if error.cause_code != "conversation_advanced":
                 raise
         # Somebody else went on first: this one goes its own way from that response.
-        return await link.start(await _session_for(call, body), turn)
+        return await _begin_once(call, body, turn, begin)
 
 
-async def _submit(call: Call, body: CreateResponse, turn: TurnRequest) -> Accepted:
-    link = call.services.link
-    with _naming_the_place(body):
-        try:
-            return await link.submit(await _session_for(call, body), turn)
-        except Conflict as error:
-            if error.cause_code != "conversation_advanced":
-                raise
-        return await link.submit(await _session_for(call, body), turn)
+async def _begin_once(
+    call: Call,
+    body: CreateResponse,
+    turn: TurnRequest,
+    begin: Callable[[SessionKey, TurnRequest], Awaitable[T]],
+) -> T:
+    key = await _session_for(call, body)
+    try:
+        return await begin(key, turn)
+    except Unavailable:
+        if body.conversation is None and body.previous_response_id is None:
+            # Nobody was told of the session. If the turn was taken after all, it is left alone.
+            with suppress(Unavailable):
+                await call.services.records.discard_unused(key)
+        raise
+
+
+async def _accepted(call: Call, accepted: Accepted | None, turn: TurnRequest) -> ResponseRecord:
+    """The response of a turn that was accepted, by whichever try."""
+    if accepted is not None:
+        return accepted.record
+    return await call.services.records.response(call.principal.org_id, turn.response_id)
 
 
 @contextmanager
@@ -221,29 +250,29 @@ async def _live(call: Call, record: ResponseRecord) -> ResponseRecord:
     link = call.services.link
     key = SessionKey(call.principal.org_id, record.session_id)
     try:
-        reader = await link.attach(key, response_id=record.id)
+        reader = await link.attach(key, response_id=record.id, within_s=_LOOK_S)
     except Unavailable:
         return record
     except NotFound:  # it ended between the two questions
         return await _record(call, record.id)
     reader.close()
-    for event in reader.attached.events:
+    for _, event in reader.take():
         if event.kind in ("started", "ended") and event.response_id == record.id:
             record = event.data
     return record
 
 
-def _follow(call: Call, reader: Reader, response_id: str, after: int) -> Follower:
-    options = call.services.options
-    return Follower(
-        call.services.link, reader, response_id, number=after, reattach_s=options.reattach_s
-    )
-
-
 def _stream(call: Call, follower: Follower, record: ResponseRecord, after: int) -> Response:
     options = call.services.options
     chunks = _events(follower, record, after, options.keepalive_s, call.request_id)
-    return EventStream(chunks, send_timeout_s=options.send_timeout_s, release=follower.close)
+    drain = call.services.drain
+    drain.enter(follower)
+
+    def release() -> None:
+        drain.exit(follower)
+        follower.close()
+
+    return EventStream(chunks, send_timeout_s=options.send_timeout_s, release=release)
 
 
 async def _events(

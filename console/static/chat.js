@@ -14,7 +14,13 @@ import { Transcript } from "./transcript.js";
 const TITLE_LENGTH = 80;
 
 /** Errors after which the connection comes back by itself, or that say what is so anyway. */
-const NO_NEWS = new Set(["host_unavailable", "slow_reader", "not_found"]);
+const NO_NEWS = new Set([
+  "gateway_draining",
+  "host_unavailable",
+  "not_found",
+  "slow_reader",
+  "stream_interrupted",
+]);
 
 export class Chat {
   transcript = new Transcript();

@@ -9,6 +9,8 @@ const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 10_000;
 const OPEN_WITHIN_MS = 10_000;
 const STEADY_AFTER_MS = 5_000;
+const COME_BACK = 1012;
+const COME_BACK_WITHIN_MS = 200;
 
 /** @typedef {"connecting"|"online"|"waiting"|"closed"} Link */
 
@@ -106,7 +108,7 @@ export class SessionSocket {
       socket.send(JSON.stringify({ type: "session.open", cursor: this.#cursor() }));
     });
     socket.addEventListener("message", ({ data }) => this.#receive(socket, data));
-    socket.addEventListener("close", () => this.#lost(socket));
+    socket.addEventListener("close", ({ code }) => this.#lost(socket, code));
   }
 
   #receive(socket, data) {
@@ -128,7 +130,7 @@ export class SessionSocket {
   }
 
   /** `socket` is over; its own late events, after another took its place, mean nothing. */
-  #lost(socket) {
+  #lost(socket, code = 0) {
     if (socket === null || socket !== this.#socket) return;
     clearTimeout(this.#timer);
     this.#timer = 0;
@@ -137,7 +139,7 @@ export class SessionSocket {
     this.#opened = false;
     // A server that takes us in and throws us out at once is not to be asked ever faster.
     if (wasOpen && performance.now() - this.#openedAt > STEADY_AFTER_MS) this.#failures = 0;
-    if (wasOpen) this.#wait();
+    if (wasOpen) this.#wait(code === COME_BACK);
     else this.#failed();
   }
 
@@ -147,10 +149,15 @@ export class SessionSocket {
     else if (!this.#closed) this.close();
   }
 
-  /** Between half and all of a wait that doubles, so that many pages do not return as one. */
-  #wait() {
+  /**
+   * Between half and all of a wait that doubles, so that many pages do not return as one.
+   *
+   * @param {boolean} invited The server said to come back: somebody else serves us right away.
+   */
+  #wait(invited = false) {
     if (this.#closed) return;
-    const most = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
+    const patience = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
+    const most = invited && this.#failures === 0 ? COME_BACK_WITHIN_MS : patience;
     this.#failures += 1;
     this.#onLink("waiting");
     this.#timer = setTimeout(() => this.#open(), most * (0.5 + Math.random() / 2));

@@ -102,9 +102,12 @@ export class Transcript {
       return null;
     }
     if (frame.type === "response.output_text.delta") return this.#delta(frame);
-    if (frame.type === "response.created" && this.#passed(frame)) return null;
+    if (["response.created", "response.resumed"].includes(frame.type) && this.#passed(frame))
+      return null;
     this.#see(frame);
     switch (frame.type) {
+      case "response.resumed":
+        return this.#resumed(frame);
       case "response.accepted":
         this.#accepted(frame);
         return null;
@@ -177,6 +180,14 @@ export class Transcript {
   #created({ response_id: responseId, response }) {
     const { decision = null } = fromResponse(response);
     this.#answer(responseId, { status: "streaming", text: "", error: null, decision });
+  }
+
+  /** The turn goes on elsewhere, from this place in its text. Positions count code points. */
+  #resumed({ response_id: responseId, position }) {
+    const known = this.#find({ responseId, kind: "answer" });
+    const entry = this.#answer(responseId, { status: "streaming" });
+    entry.text = [...entry.text].slice(0, position).join("");
+    return known ? entry : null;
   }
 
   #ended({ response_id: responseId, response }) {

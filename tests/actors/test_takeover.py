@@ -233,6 +233,7 @@ async def test_the_lost_host_lives_on_and_changes_nothing(stage: Stage) -> None:
     async with heir(stage) as taken:
         taken.agent.answer("right")
         await go_on(taken, stage.key, screen)
+        await stage.link.close()  # its readers would follow the session, to this very host
         stage.agent.answer("wrong")
         async with asyncio.timeout(5):
             while stage.runtime.load():

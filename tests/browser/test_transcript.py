@@ -125,6 +125,66 @@ async def test_the_end_corrects_what_was_shown(files: Page) -> None:
     assert seen["entries"][1]["error"]["message"] == "Lost."
 
 
+def resumed(epoch: int, seq: int, turn: str, position: int) -> Frame:
+    frame = {"type": "response.resumed", "epoch": epoch, "seq": seq, "response_id": turn}
+    return {**frame, "policy": "continue", "position": position, "reason": "host_lost"}
+
+
+async def test_an_answer_that_goes_on_elsewhere_is_cut_where_it_is_told(files: Page) -> None:
+    """What the lost host said last is on no record; a character is a code point, not two."""
+    cut = resumed(2, 4, "r1", 5)
+    seen = await follow(
+        files,
+        opened(True),
+        accepted(1, "r1", "Hi"),
+        created(2, "r1"),
+        delta(3, "r1", "👋 Hel"),
+        delta(4, "r1", "p me"),
+        delta(5, "r1", " out"),
+        cut,
+        {**delta(5, "r1", "lo"), "epoch": 2},
+        cut,
+    )
+    assert seen["said"] == [["user", "Hi", "sent"], ["answer", "👋 Hello", "streaming"]]
+    assert seen["cursor"] == {"epoch": 2, "seq": 5}
+
+
+async def test_an_answer_begun_anew_elsewhere_is_shown_from_its_start(files: Page) -> None:
+    seen = await follow(
+        files,
+        opened(True),
+        accepted(1, "r1", "Hi"),
+        created(2, "r1"),
+        delta(3, "r1", "Help"),
+        resumed(2, 4, "r1", 0),
+        {**delta(5, "r1", "Hello"), "epoch": 2},
+        {**ended(6, "r1", "Hello"), "epoch": 2},
+    )
+    assert seen["said"] == [["user", "Hi", "sent"], ["answer", "Hello", "completed"]]
+
+
+async def test_a_session_that_is_opened_anew_in_mid_socket_is_shown_as_it_is(files: Page) -> None:
+    asked, said = item("msg_r1", "user", "Hi", "r1"), item("ans_r1", "assistant", "Hello", "r1")
+    seen = await follow(
+        files,
+        opened(True),
+        accepted(1, "r1", "Hi"),
+        created(2, "r1"),
+        delta(3, "r1", "Help"),
+        {**opened(False, asked, said, seq=9), "epoch": 2},
+        {**accepted(10, "r2", "And?"), "epoch": 2},
+        {**created(11, "r2"), "epoch": 2},
+        {**delta(12, "r2", "Well"), "epoch": 2},
+    )
+    assert seen["said"] == [
+        ["user", "Hi", "sent"],
+        ["answer", "Hello", "completed"],
+        ["user", "And?", "sent"],
+        ["answer", "Well", "streaming"],
+    ]
+    assert seen["cursor"] == {"epoch": 2, "seq": 12}
+
+
 async def test_a_lost_cursor_replaces_the_view_but_not_what_is_still_to_be_sent(
     files: Page,
 ) -> None:

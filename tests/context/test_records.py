@@ -52,6 +52,17 @@ async def test_a_session_id_is_taken_once(records: Records) -> None:
     assert [m.text for m in said] == ["mine"]
 
 
+async def test_only_a_session_in_which_nothing_was_said_is_discarded(records: Records) -> None:
+    unused, said = new_key(), new_key()
+    await records.create_session(unused)
+    await records.create_session(said, items=[InputItem("user", "hi")])
+    for key in (unused, said):
+        await records.discard_unused(key)
+    with pytest.raises(NotFound):
+        await records.session(unused)
+    assert (await records.session(said)).id == said.session_id
+
+
 @pytest.mark.parametrize(
     "given",
     [

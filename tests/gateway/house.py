@@ -28,6 +28,7 @@ from contracts.errors import HostUnavailable
 from contracts.hosts import HostAddress
 from contracts.tasks import spawn
 from gateway.app import build_app
+from gateway.drain import Drain
 from gateway.link import Link
 from gateway.options import AgentCard, GatewayOptions, Services
 from tests.support.runtime import OneHost, ScriptedAgent, make_runtime
@@ -105,7 +106,9 @@ class House:
 
     def readers(self) -> int:
         """How many readers the gateway has."""
-        return sum(len(readers) for readers in self.link._readers.values())
+        audience = self.link._audience
+        states = (audience.attached, audience.dormant, audience.seeking)
+        return sum(len(readers) for state in states for readers in state.values())
 
     def calls(self) -> int:
         """How many of the gateway's calls wait for a host's answer."""
@@ -176,6 +179,9 @@ async def open_house(
     *,
     agents: dict[str, Agent] | None = None,
     answer_chars: int = 10_000,
+    call_timeout_s: float = 5,
+    reattach_s: float = 5,
+    drain_s: float = 0,
     **options: Any,
 ) -> AsyncIterator[House]:
     """A house with the options given; without keys its door is open."""
@@ -209,13 +215,12 @@ async def open_house(
             silence_s=1,
             reader_events=1000,
             placements=1000,
-            call_timeout_s=5,
+            call_timeout_s=call_timeout_s,
+            reattach_s=reattach_s,
         )
         stack.push_async_callback(link.close)
-        given = GatewayOptions(
-            **{"open_doors": not keys, "organization": org, "reattach_s": 5.0, **options}
-        )
-        services = Services(link, memory.records, CARDS, ask_health, given)
+        given = GatewayOptions(**{"open_doors": not keys, "organization": org, **options})
+        services = Services(link, memory.records, CARDS, ask_health, given, Drain(drain_s))
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(
             AsyncOpenAI(

@@ -216,3 +216,5 @@ async def test_the_limits_are_the_settings(stores: Stores) -> None:
         said = document["components"]["schemas"]["CreateResponse"]["properties"]["input"]["oneOf"]
         assert (said[0]["maxLength"], said[1]["maxItems"]) == (5, 2)
         assert "x-limits" not in json.dumps(document)
+        stream = document["paths"]["/v1/responses"]["post"]["responses"]["200"]["content"]
+        assert "response.resumed" in stream["text/event-stream"]["schema"]["description"]

@@ -13,8 +13,8 @@ from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from contracts.errors import HostUnavailable
-from contracts.events import Event, events_of, unfolds_to
-from contracts.messages import Message, ResponseRecord, Usage
+from contracts.events import LEG_NUMBERS, Event, events_of, unfolds_to
+from contracts.messages import Leg, Message, ResponseRecord, Usage
 from gateway.answers import Item, ResponseObject
 from gateway.projection import (
     Projector,
@@ -138,12 +138,61 @@ def test_each_ending_has_its_event(status: str) -> None:
     )
 
 
-def test_a_client_that_was_shown_more_than_there_is_is_told_the_end() -> None:
-    record = ended(["x"], "failed", error={"code": "host_lost", "message": "The host died."})
+LOST = Leg(2, 5, "continue", "host_lost", 2)
+
+
+def test_a_new_leg_says_where_to_cut_and_numbers_from_its_own_place() -> None:
+    record = ended(["Hel", "lo", " there"], legs=[LOST])
     whole = project(record)
-    shrunk = project(record, len(whole) + 5)
-    assert shrunk == [whole[-1]]
-    assert project(record, len(whole) - 1) == []
+    resumed = next(event for event in whole if event["type"] == "response.resumed")
+    assert resumed == {
+        "type": "response.resumed",
+        "sequence_number": LEG_NUMBERS,
+        "response_id": "resp_1",
+        "policy": "continue",
+        "position": 5,
+        "reason": "host_lost",
+    }
+    numbers = [event["sequence_number"] for event in whole]
+    assert numbers == [*range(6), LEG_NUMBERS, *range(LEG_NUMBERS + 3, LEG_NUMBERS + 8)]
+    for event in events_of(record):
+        shown = parse(Projector(record, event.number - 1).encode([event]))
+        assert shown[-1]["sequence_number"] == last_number(event)
+
+
+@given(st.integers(0, 20))
+def test_a_client_that_was_shown_more_than_stands_gets_the_next_leg_whole(more: int) -> None:
+    record = ended(["Hel", "lo", " there"], legs=[LOST])
+    rest = project(record, 5 + more)
+    assert rest == [event for event in project(record) if event["sequence_number"] > 5]
+    assert rest[0]["type"] == "response.resumed"
+    assert rest[-1]["type"] == "response.completed"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        ended(["", ""], "failed", legs=[Leg(2, 0, "restart", "host_lost", 2)]),
+        ended(["", "", "Hi"], legs=[Leg(2, 0, "restart", "host_lost", 2)]),
+        ended(["Hi"], legs=[Leg(0, 0, "continue", "host_lost", 2)]),
+        ended([], "failed", legs=[Leg(0, 0, "fail", "host_lost", 2)]),
+    ],
+)
+def test_whoever_obeys_the_stream_shows_what_the_record_holds(record: ResponseRecord) -> None:
+    """From the start, and from every place on with what was shown until there."""
+    whole = project(record)
+    for cut in range(len(whole)):
+        text = ""
+        after = whole[cut]["sequence_number"]
+        for event in [*whole[: cut + 1], *project(record, after)]:
+            if event["type"] == "response.output_text.delta":
+                text += event["delta"]
+            elif event["type"] == "response.resumed":
+                text = text[: event["position"]]
+        assert text == record.text
+    opened = [event for event in whole if event["type"] == "response.output_item.added"]
+    closed = [event for event in whole if event["type"] == "response.output_item.done"]
+    assert len(opened) == len(closed) == bool(record.cuts)
 
 
 def test_every_event_is_one_that_the_sdk_knows() -> None:
