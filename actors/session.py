@@ -214,6 +214,7 @@ class Session:
                 state.metadata = command.metadata
                 return None
             case DropSession():
+                self._not_in_use(command.unused_since)
                 await self._drop()
                 return None
             case _:
@@ -290,6 +291,15 @@ class Session:
     def _not_during_a_turn(self) -> None:
         if not self.turns.none:
             raise locked()
+
+    def _not_in_use(self, since: float | None) -> None:
+        """Refuse if a turn runs, or something was said at that moment or later."""
+        if since is None:
+            return
+        messages = self.state.messages
+        busy = self._turn is not None or bool(self._queue)
+        if busy or (messages and messages[-1].created_at >= since):
+            raise Conflict("The conversation is in use.", code="conversation_in_use")
 
     async def _drop(self) -> None:
         await self.turns.abandon()

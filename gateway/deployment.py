@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ray import serve
 
 from config.stores import memory_of
+from context.memory import ContextMemory
 from contracts.hosts import Locator
 from contracts.ids import new_id
+from errands.courier import Endpoint, Patience
+from errands.crew import Crew, Orders
+from errands.janitor import Keeping
+from errands.signing import key_of
 from gateway.app import build_app
 from gateway.link import Link
-from gateway.options import AgentCard, GatewayOptions, InputLimits, Services
+from gateway.options import AgentCard, GatewayOptions, InputLimits, ScheduleLimits, Services
 from gateway.wire import WireHost
 
 if TYPE_CHECKING:
@@ -39,6 +44,7 @@ class GatewayShell:
     def __init__(self, settings: Settings, connect: Callable[[Settings], Directory]) -> None:
         self._settings = settings
         self._directory = connect(settings)
+        self._crew: Crew | None = None
 
     async def __serve_build_asgi_app__(self) -> Any:
         settings, directory = self._settings, self._directory
@@ -54,11 +60,23 @@ class GatewayShell:
             call_timeout_s=settings.gateway.request_timeout_s,
         )
 
+        crew = self._crew = crew_of(settings, memory, link)
+        crew.start()
+
         async def health() -> dict[str, str]:
             stores, hosts = await asyncio.gather(memory.health(), hosts_health(directory))
             return {**stores, "hosts": hosts}
 
-        return build_app(Services(link, memory.records, cards(settings), health, options(settings)))
+        return build_app(
+            Services(
+                link,
+                memory.records,
+                cards(settings),
+                health,
+                options(settings),
+                memory.timetable,
+            )
+        )
 
 
 async def hosts_health(directory: Locator) -> str:
@@ -103,6 +121,52 @@ def options(settings: Settings) -> GatewayOptions:
             page_items=limits.page_items,
             max_page_items=limits.max_page_items,
         ),
+        schedules=ScheduleLimits(
+            in_session=settings.schedules.per_conversation,
+            in_organization=settings.schedules.per_organization,
+            min_interval_s=settings.schedules.min_interval_s,
+        ),
+    )
+
+
+def crew_of(settings: Settings, memory: ContextMemory, link: Link) -> Crew:
+    """Those who run this gateway's share of the errands."""
+    return Crew(
+        link.gateway_id,
+        orders(settings),
+        outbox=memory.outbox,
+        timetable=memory.timetable,
+        archive=memory.archive,
+        sessions=link,
+    )
+
+
+def orders(settings: Settings) -> Orders:
+    """The plain values of errands."""
+    webhooks, schedules, retention = settings.webhooks, settings.schedules, settings.retention
+    return Orders(
+        endpoints=tuple(
+            Endpoint(one.name, one.url, key_of(one.secret.get_secret_value()))
+            for one in webhooks.endpoints
+            if one.secret is not None
+        ),
+        timeout_s=webhooks.timeout_s,
+        deliveries=webhooks.concurrency,
+        patience=Patience(webhooks.attempts, webhooks.backoff_s, webhooks.backoff_max_s),
+        private=settings.environment == "development",
+        webhooks_poll_s=webhooks.poll_s,
+        late_s=schedules.late_s,
+        begun=schedules.concurrency,
+        submit_s=settings.gateway.request_timeout_s,
+        schedules_poll_s=schedules.poll_s,
+        keeping=Keeping(
+            default_days=retention.default_days,
+            organizations=retention.organizations,
+            outbox_days=webhooks.keep_days,
+            schedules_days=schedules.keep_days,
+        ),
+        sweep_s=retention.sweep_s,
+        per_second=retention.per_second,
     )
 
 

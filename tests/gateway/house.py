@@ -215,7 +215,7 @@ async def open_house(
         given = GatewayOptions(
             **{"open_doors": not keys, "organization": org, "reattach_s": 5.0, **options}
         )
-        services = Services(link, memory.records, CARDS, ask_health, given)
+        services = Services(link, memory.records, CARDS, ask_health, given, memory.timetable)
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(
             AsyncOpenAI(
