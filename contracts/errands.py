@@ -27,7 +27,8 @@ class Hook(NamedTuple):
 class Delivery(NamedTuple):
     """Word of one turn's end, owed to one endpoint.
 
-    `id` is the event's, `attempts` counts this one, and `type` is OpenAI's, such as `response.completed`.
+    `id` is the event's, `attempts` counts this one, and `type` is OpenAI's, such as
+    `response.completed`.
     """
 
     org_id: str

@@ -39,8 +39,8 @@ class Sender(Protocol):
 class PublicResolver(AbstractResolver):
     """Names to addresses, those of the internet alone."""
 
-    def __init__(self, inner: AbstractResolver | None = None) -> None:
-        self._inner = inner or aiohttp.ThreadedResolver()
+    def __init__(self, inner: AbstractResolver) -> None:
+        self._inner = inner
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -63,13 +63,22 @@ class HttpSender:
         timeout_s: For one request in all.
         connections: At once, all endpoints together.
         private: Whether private addresses, this machine's included, may be connected to.
+        resolver: Names to addresses; by default as the machine does it.
     """
 
-    def __init__(self, *, timeout_s: float, connections: int, private: bool) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float,
+        connections: int,
+        private: bool,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         self._private = private
+        resolver = resolver or aiohttp.ThreadedResolver()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=connections, resolver=None if private else PublicResolver()
+                limit=connections, resolver=resolver if private else PublicResolver(resolver)
             ),
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             cookie_jar=aiohttp.DummyCookieJar(),
