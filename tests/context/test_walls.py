@@ -11,9 +11,11 @@ import asyncpg
 import pytest
 
 from context.memory import ContextMemory
-from contracts.commands import InputItem, SessionKey
+from contracts.commands import InputItem, SessionKey, TurnRequest
+from contracts.errands import Schedule
 from contracts.errors import NotFound
 from contracts.events import Cursor
+from contracts.ids import SCHEDULE, new_id
 from tests.context.activation import Activation, Turn, new_key, new_record
 
 OTHER = "org_other"
@@ -28,6 +30,7 @@ class House:
     turn: Turn
     waiting: Turn
     item_id: str
+    schedule_id: str
 
     @property
     def key(self) -> SessionKey:
@@ -50,7 +53,14 @@ async def house(database: str, memory: ContextMemory) -> AsyncIterator[House]:
     host = await Activation.of(memory, key)
     turn = await host.turn("question", "answer")
     waiting = await host.accept("next", client_id="mine")
-    yield House(memory, host, turn, waiting, turn.input[0].id)
+    schedule = new_schedule(key)
+    await memory.timetable.add(schedule, in_session=9, in_organization=99)
+    yield House(memory, host, turn, waiting, turn.input[0].id, schedule.id)
+
+
+def new_schedule(key: SessionKey) -> Schedule:
+    turn = TurnRequest("", "gpt", (InputItem("user", "secret"),))
+    return Schedule(key, new_id(SCHEDULE), 1.0, turn, at=9e9, due_at=9e9)
 
 
 def foreign_end(h: House) -> Awaitable[object]:
