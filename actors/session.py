@@ -297,8 +297,7 @@ class Session:
         if since is None:
             return
         messages = self.state.messages
-        busy = self._turn is not None or bool(self._queue)
-        if busy or (messages and messages[-1].created_at >= since):
+        if not self.turns.none or (messages and messages[-1].created_at >= since):
             raise Conflict("The conversation is in use.", code="conversation_in_use")
 
     async def _drop(self) -> None:
