@@ -37,7 +37,7 @@ from contracts.commands import (
     Submit,
     UpdateSession,
 )
-from contracts.errors import Busy, Deposed, HostUnavailable, NotFound, TroupeError
+from contracts.errors import Busy, Conflict, Deposed, HostUnavailable, NotFound, TroupeError
 from contracts.events import Cursor, Event, Kind, events_of
 from contracts.memory import Memory, SessionState
 from contracts.messages import ENDED, Message
