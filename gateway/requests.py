@@ -215,6 +215,11 @@ class CreateSchedule(TurnFields):
         }
     )
 
+    input: Annotated[
+        Annotated[Said, Tag("text")] | Annotated[Items, Tag("list")],
+        TEXT_OR_LIST,
+    ]
+    regenerate: Nothing = None
     at: Annotated[int, Field(ge=0, le=LAST_SECOND), BeforeValidator(whole)] | None = Field(
         None, description="Unix seconds, in the future."
     )

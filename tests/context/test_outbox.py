@@ -93,8 +93,21 @@ async def test_who_is_deposed_tells_nobody(memory: ContextMemory) -> None:
     await memory.activate(host.key)
     with pytest.raises(Deposed):
         await host.finish(turn)
-    # Whoever ends it now tells of it; this one must not.
-    assert all(one.type == "response.failed" for one in (await claim(memory, turn)).values())
+    # Whoever ends it now tells of it.
+    assert await claim(memory, turn) == {}
+
+
+async def test_an_end_that_the_next_activation_makes_is_told(memory: ContextMemory) -> None:
+    killed = await Activation.new(memory)
+    turn = await killed.accept("hi", background=True)
+    killed.start(turn)
+    following = await Activation.of(memory, killed.key)
+    [taken_over] = following.turns
+    following.say(taken_over, "answer")
+    await following.finish(taken_over)
+    owed = await claim(memory, turn)
+    assert {one.type for one in owed.values()} == {"response.completed"}
+    assert set(owed) == {"everything", "background"}
 
 
 async def test_ends_with_and_without_word_share_a_transaction(memory: ContextMemory) -> None:
