@@ -204,10 +204,11 @@ class ForkConversation(Body):
 
 
 class CreateSchedule(TurnFields):
-    """A turn that is to begin by itself: once, or by the clock."""
+    """A turn that is to begin by itself: once, or by the clock. It says something each time."""
 
     model_config = ConfigDict(
         json_schema_extra={
+            "required": ["input"],
             "oneOf": [
                 {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
                 for field in ("at", "cron")
@@ -215,11 +216,6 @@ class CreateSchedule(TurnFields):
         }
     )
 
-    input: Annotated[
-        Annotated[Said, Tag("text")] | Annotated[Items, Tag("list")],
-        TEXT_OR_LIST,
-    ]
-    regenerate: Nothing = None
     at: Annotated[int, Field(ge=0, le=LAST_SECOND), BeforeValidator(whole)] | None = Field(
         None, description="Unix seconds, in the future."
     )

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from contracts.commands import InputItem, TurnRequest
-from contracts.errors import InvalidRequest, UnknownModel
+from contracts.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from contracts.ids import RESPONSE, new_id
 from contracts.messages import Role
 from gateway.errors import explain_fault
@@ -88,6 +88,12 @@ def turn_from_chat(limits: InputLimits, body: CreateChatCompletion) -> TurnReque
 def turn_from_schedule(limits: InputLimits, body: CreateSchedule) -> TurnRequest:
     """The turn that a schedule begins each time; it has no ids yet. Raises `InvalidRequest`."""
     turn = _turn(limits, body, None, True, None)
+    if not turn.input:
+        raise InvalidRequest(
+            "This parameter is required.", param="input", code="missing_required_parameter"
+        )
+    if turn.regenerate is not None:
+        raise UnsupportedParameter("A schedule cannot answer anew.", param="regenerate")
     return replace(turn, response_id="", on_busy=body.on_busy)
 
 

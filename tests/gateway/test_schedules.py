@@ -147,6 +147,7 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
     ({"cron": "0 8 * * *", "timezone": ""}, "invalid_value", "timezone"),
     ({"cron": "0 8 * * *", "on_busy": "panic"}, "invalid_value", "on_busy"),
     ({"cron": "0 8 * * *", "input": ""}, "invalid_value", "input"),
+    ({"cron": "0 8 * * *", "input": None}, "invalid_type", "input"),
     ({"cron": "0 8 * * *", "metadata": {"a": 1}}, "invalid_type", "metadata.a"),
     ({"cron": "0 8 * * *", "stream": True}, "unknown_parameter", "stream"),
     ({"cron": "0 8 * * *", "input": "x" * 100_001}, "message_too_long", "input"),
@@ -164,6 +165,9 @@ async def test_what_makes_no_sense_is_refused_and_leaves_no_trace(house: House) 
             wrong.append((fields, found))
     answer = await house.http.post(path_of(place), json={**TURN, "model": "nobody", "at": 9e9})
     assert (answer.status_code, answer.json()["error"]["param"]) == (404, "model")
+    answer = await house.http.post(path_of(place), json={"model": "echo", "cron": "0 8 * * *"})
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("missing_required_parameter", "input")
     assert wrong == []
     assert (await house.http.get(path_of(place))).json()["data"] == []
 
