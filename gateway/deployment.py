@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import serve
 
+from config.orders import orders
 from config.stores import memory_of
-from context.memory import ContextMemory
 from contracts.hosts import Locator
 from contracts.ids import new_id
-from errands.courier import Endpoint, Patience
-from errands.crew import Crew, Orders
-from errands.janitor import Keeping
-from errands.signing import key_of
+from errands.crew import Crew
 from gateway.app import build_app
 from gateway.link import Link
 from gateway.options import AgentCard, GatewayOptions, InputLimits, ScheduleLimits, Services
@@ -60,8 +57,15 @@ class GatewayShell:
             call_timeout_s=settings.gateway.request_timeout_s,
         )
 
-        crew = self._crew = crew_of(settings, memory, link)
-        crew.start()
+        self._crew = Crew(
+            link.gateway_id,
+            orders(settings),
+            outbox=memory.outbox,
+            timetable=memory.timetable,
+            archive=memory.archive,
+            sessions=link,
+        )
+        self._crew.start()
 
         async def health() -> dict[str, str]:
             stores, hosts = await asyncio.gather(memory.health(), hosts_health(directory))
@@ -126,47 +130,6 @@ def options(settings: Settings) -> GatewayOptions:
             in_organization=settings.schedules.per_organization,
             min_interval_s=settings.schedules.min_interval_s,
         ),
-    )
-
-
-def crew_of(settings: Settings, memory: ContextMemory, link: Link) -> Crew:
-    """Those who run this gateway's share of the errands."""
-    return Crew(
-        link.gateway_id,
-        orders(settings),
-        outbox=memory.outbox,
-        timetable=memory.timetable,
-        archive=memory.archive,
-        sessions=link,
-    )
-
-
-def orders(settings: Settings) -> Orders:
-    """The plain values of errands."""
-    webhooks, schedules, retention = settings.webhooks, settings.schedules, settings.retention
-    return Orders(
-        endpoints=tuple(
-            Endpoint(one.name, one.url, key_of(one.secret.get_secret_value()))
-            for one in webhooks.endpoints
-            if one.secret is not None
-        ),
-        timeout_s=webhooks.timeout_s,
-        deliveries=webhooks.concurrency,
-        patience=Patience(webhooks.attempts, webhooks.backoff_s, webhooks.backoff_max_s),
-        private=settings.environment == "development",
-        webhooks_poll_s=webhooks.poll_s,
-        late_s=schedules.late_s,
-        begun=schedules.concurrency,
-        submit_s=settings.gateway.request_timeout_s,
-        schedules_poll_s=schedules.poll_s,
-        keeping=Keeping(
-            default_days=retention.default_days,
-            organizations=retention.organizations,
-            outbox_days=webhooks.keep_days,
-            schedules_days=schedules.keep_days,
-        ),
-        sweep_s=retention.sweep_s,
-        per_second=retention.per_second,
     )
 
 

@@ -212,7 +212,7 @@ class CreateSchedule(TurnFields):
             "oneOf": [
                 {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
                 for field in ("at", "cron")
-            ]
+            ],
         }
     )
 
