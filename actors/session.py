@@ -37,7 +37,7 @@ from contracts.commands import (
     Submit,
     UpdateSession,
 )
-from contracts.errors import Busy, Deposed, HostUnavailable, NotFound, TroupeError
+from contracts.errors import Busy, Conflict, Deposed, HostUnavailable, NotFound, TroupeError
 from contracts.events import Cursor, Event, Kind, events_of
 from contracts.memory import Memory, SessionState
 from contracts.messages import ENDED, Message
@@ -214,6 +214,7 @@ class Session:
                 state.metadata = command.metadata
                 return None
             case DropSession():
+                self._not_in_use(command.unused_since)
                 await self._drop()
                 return None
             case _:
@@ -290,6 +291,14 @@ class Session:
     def _not_during_a_turn(self) -> None:
         if not self.turns.none:
             raise locked()
+
+    def _not_in_use(self, since: float | None) -> None:
+        """Refuse if a turn runs, or something was said at that moment or later."""
+        if since is None:
+            return
+        messages = self.state.messages
+        if not self.turns.none or (messages and messages[-1].created_at >= since):
+            raise Conflict("The conversation is in use.", code="conversation_in_use")
 
     async def _drop(self) -> None:
         await self.turns.abandon()

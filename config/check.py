@@ -10,16 +10,21 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from config.agents import Agent, Provider, Rule, Simulator
+from config.errands import Webhooks
 from config.errors import did_you_mean
 from config.files import KeyPath
 from config.resolve import rule_spec
 from config.settings import Auth, Context, Environment, Gateway, Hosts, Limits, is_loopback
 from config.values import Section
+from contracts.errors import InvalidRequest
+from errands.addresses import may_be_public
+from errands.signing import key_of
 from routing.rules import faults_in
 
 S = TypeVar("S", bound=Section)
 
 MIN_KEY_CHARS = 16
+MIN_SECRET_BYTES = 16
 RESERVED_AGENTS = ("auto",)
 
 
@@ -65,6 +70,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     yield from _agents(parts)
     yield from _rules(parts)
     yield from _figures(parts)
+    yield from _webhooks(parts)
 
 
 def _stores(parts: Parts) -> Iterator[Finding]:
@@ -194,3 +200,42 @@ def _figures(parts: Parts) -> Iterator[Finding]:
     if (limits := parts.get(Limits)) and limits.page_items > limits.max_page_items:
         reason = f"must be at most limits.max_page_items, which is {limits.max_page_items}"
         yield Finding(("limits", "page_items"), reason)
+
+
+def _webhooks(parts: Parts) -> Iterator[Finding]:
+    webhooks = parts.get(Webhooks)
+    names: set[str] = set()
+    for index, endpoint in enumerate(webhooks.endpoints if webhooks else ()):
+        path: KeyPath = ("webhooks", "endpoints", index)
+        if endpoint.name in names:
+            yield Finding((*path, "name"), f"is taken by another endpoint: {endpoint.name}")
+        names.add(endpoint.name)
+        if endpoint.secret_env.startswith("TROUPE_"):
+            reason = "must not begin with TROUPE_, which names settings"
+            yield Finding((*path, "secret_env"), reason)
+        elif endpoint.secret is None:
+            reason = "must be set; without it nobody could tell who sent the event"
+            yield Finding((*path, "secret"), reason, endpoint.secret_env)
+        elif fault := _weak(endpoint.secret.get_secret_value()):
+            yield Finding((*path, "secret"), fault, endpoint.secret_env)
+        if parts.guarded:
+            yield from _guarded_url((*path, "url"), endpoint.url)
+
+
+def _weak(secret: str) -> str | None:
+    """What is wrong with a secret that signs."""
+    try:
+        key = key_of(secret)
+    except InvalidRequest:
+        return "must be Base64 after whsec_"
+    if len(key) < MIN_SECRET_BYTES:
+        return f"must have at least {MIN_SECRET_BYTES} bytes"
+    return None
+
+
+def _guarded_url(path: KeyPath, url: str) -> Iterator[Finding]:
+    """Outside development nothing is told in the clear, or to a machine of this network."""
+    if not url.startswith("https://"):
+        yield Finding(path, "must begin with https://")
+    if not may_be_public(url):
+        yield Finding(path, "must not be a private address")

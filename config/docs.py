@@ -139,7 +139,7 @@ def _row(key: str, default: str, description: str) -> str:
 def _default(leaf: Leaf, base: dict[str, Any]) -> str:
     if leaf.path == ("environment",):
         return "`development`"
-    if leaf.path[0] in ("agents", "providers", "rules"):
+    if leaf.path[0] in ("agents", "providers", "rules") or 0 in leaf.path:
         if len(leaf.path) == 1:
             return "see `base.yaml`"
         default = leaf.info.default
@@ -158,6 +158,8 @@ def _is_models(value: Any) -> bool:
 
 def _code(value: Any) -> str:
     if value is None or value == "":
+        return "none"
+    if isinstance(value, dict) and not value:
         return "none"
     if isinstance(value, list | tuple):
         return ", ".join(f"`{one}`" for one in value) if value else "none"  # pyright: ignore

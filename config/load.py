@@ -16,6 +16,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from config.agents import Agent, Endpoint, Provider, Rule, Simulator
 from config.check import Parts, check
 from config.environ import secret
+from config.errands import WebhookEndpoint, Webhooks
 from config.errors import Problem, SettingsError
 from config.explain import explain, unknown_key
 from config.files import KeyPath, dotted
@@ -46,6 +47,7 @@ def load_with_sources(environ: Mapping[str, str], directory: Path = DIRECTORY) -
     raw = overlay(environ, directory)
     parts = _parts(raw)
     _fill_endpoints(raw, parts, environ)
+    _fill_webhooks(raw, parts, environ)
     for key, reason, source in check(parts):
         raw.problems.append(Problem(source or raw.source(key), dotted(key), reason))
     if raw.problems:
@@ -139,6 +141,24 @@ def _fill_endpoints(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
             for index, endpoint in enumerate(agent.endpoints)
         )
         parts.agents[name] = agent.model_copy(update={"endpoints": endpoints})
+
+
+def _fill_webhooks(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
+    """Give each webhook endpoint its secret from the environment."""
+    webhooks = parts.get(Webhooks)
+    if webhooks is None:
+        return
+    endpoints: list[WebhookEndpoint] = []
+    for index, endpoint in enumerate(webhooks.endpoints):
+        path: KeyPath = ("webhooks", "endpoints", index, "secret")
+        value, source, problem = secret(environ, endpoint.secret_env, dotted(path))
+        if problem:
+            raw.problems.append(problem)
+        elif value:
+            raw.sources[path] = source
+        given = SecretStr(value) if value else None
+        endpoints.append(endpoint.model_copy(update={"secret": given}))
+    parts.sections["webhooks"] = webhooks.model_copy(update={"endpoints": tuple(endpoints)})
 
 
 def _cleared(endpoint: Endpoint) -> Endpoint:

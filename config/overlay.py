@@ -150,7 +150,8 @@ def _refuse_secrets(raw: Raw, read: Read) -> None:
             continue
         holder[path[-1]] = None
         names = [name for name, known in WELL_KNOWN.items() if known == path]
-        where = names[0] if names else "the variable that `api_key_env` names"
+        named = "secret_env" if path[-1] == "secret" else "api_key_env"
+        where = names[0] if names else f"the variable that `{named}` names"
         reason = f"holds a secret; take it out of the file and put it in {where}"
         raw.problems.append(Problem(place, dotted(path), reason))
 

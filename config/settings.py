@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, StringConstraints
 
 from config.agents import Agent, Provider, Rule, Simulator
+from config.errands import Retention, Schedules, Webhooks
 from config.values import (
     Milliseconds,
     Natural,
@@ -251,6 +252,9 @@ class Settings(Section):
     hosts: Hosts
     context: Context
     limits: Limits
+    webhooks: Webhooks
+    schedules: Schedules
+    retention: Retention
     log: Log
     simulator: Simulator
     providers: Table[Provider] = Field(

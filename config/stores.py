@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from config.errands import WebhookEndpoint
 from config.settings import Settings
 from context.memory import ContextMemory, ContextOptions
+from contracts.errands import Hook
 
 
 def memory_of(settings: Settings) -> ContextMemory:
@@ -28,5 +30,12 @@ def memory_of(settings: Settings) -> ContextMemory:
             redis_timeout_s=context.redis_timeout_s,
             redis_retry_s=context.redis_retry_s,
             migrate_timeout_s=context.migrate_timeout_s,
+            hooks=tuple(hook_of(endpoint) for endpoint in settings.webhooks.endpoints),
         ),
     )
+
+
+def hook_of(endpoint: WebhookEndpoint) -> Hook:
+    """What the store has to know of an endpoint."""
+    statuses = frozenset(event.removeprefix("response.") for event in endpoint.events)
+    return Hook(endpoint.name, statuses, endpoint.only_background)

@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from context import writes
+from context.archive import Archive
 from context.hot import Hot
 from context.journal import Journal, Name
 from context.left_open import left_open
 from context.migrate import migrate
+from context.outbox import Outbox
 from context.postgres import Postgres
 from context.records import Records
 from context.replay import events_since
+from context.schedules import Timetable
 from context.wake import Waker
 from context.writer import Writer
 from context.writes import Stamp
 from contracts.commands import SessionKey
+from contracts.errands import Hook
 from contracts.events import Cursor, Event
 from contracts.memory import SessionState
 from contracts.messages import Message, ResponseRecord
@@ -46,6 +50,7 @@ class ContextOptions:
         migrate_timeout_s: For migrations, waiting for another process's included.
         health_timeout_s: For each part's answer to `health`.
         close_timeout_s: For what is under way when this is closed.
+        hooks: Webhook endpoints, for which word of turns' ends is put into the outbox.
     """
 
     hot_ttl_s: float = 3600.0
@@ -66,12 +71,14 @@ class ContextOptions:
     migrate_timeout_s: float = 60.0
     health_timeout_s: float = 1.0
     close_timeout_s: float = 5.0
+    hooks: tuple[Hook, ...] = ()
 
 
 class ContextMemory:
     """Implements `contracts.memory.Memory`. One per process and event loop.
 
-    `records` is what a gateway reads and creates by itself. A process that never writes or wakes
+    `records` is what a gateway reads and creates by itself; `timetable`, `outbox` and `archive`
+    are where errands take their work from. A process that never writes or wakes
     pays for nothing of it: the writer connects with its first write.
     """
 
@@ -119,6 +126,9 @@ class ContextMemory:
             queue_max=o.queue_max,
         )
         self.records = Records(self._postgres)
+        self.timetable = Timetable(self._postgres)
+        self.outbox = Outbox(self._postgres)
+        self.archive = Archive(self._postgres)
 
     async def open(self, *, migrations: bool = True) -> None:
         """Migrate and connect. Redis need not be there.
@@ -195,7 +205,8 @@ class ContextMemory:
         window: list[Message],
     ) -> None:
         """May be tried again after `StoreUnavailable`: a turn that ended so already is no error."""
-        stamp = await self._writer.write(writes.finish(key, epoch, seq, record, answer))
+        hooks = self._options.hooks
+        stamp = await self._writer.write(writes.finish(key, epoch, seq, record, answer, hooks))
         self._keep_hot(key, stamp, window)
 
     async def add_items(

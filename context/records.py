@@ -59,27 +59,46 @@ WITH said AS (
 SELECT {_SESSION} FROM s
 """
 
-# What came after the response stays behind: its answer's place was kept when it was accepted.
-_FORK = """
-WITH origin AS (
-    SELECT r.org_id, r.session_id, s.user_id, s.agent, s.metadata,
-        coalesce(r.answer_at, r.input_to, s.last_position) AS upto
-    FROM responses AS r JOIN sessions AS s ON s.org_id = r.org_id AND s.id = r.session_id
-    WHERE r.org_id = $1 AND r.id = $2
-), copied AS (
+# What came after `upto` stays behind: an answer's place is kept when its turn is accepted.
+_COPY = """
+, copied AS (
     INSERT INTO messages (org_id, session_id, position, id, role, content, response_id, created_at)
     SELECT m.org_id, $3, row_number() OVER (ORDER BY m.position), m.id, m.role, m.content,
         m.response_id, m.created_at
     FROM origin AS o JOIN messages AS m
         ON m.org_id = o.org_id AND m.session_id = o.session_id AND m.position <= o.upto
-    RETURNING position
+    RETURNING position, role, response_id
+), s AS (
+    INSERT INTO sessions (org_id, id, created_at, updated_at, user_id, agent, metadata,
+        last_response_id, last_position)
+    SELECT o.org_id, $3, $4, $4, o.user_id, o.agent, o.metadata,
+        coalesce(o.response_id, (
+            SELECT c.response_id FROM copied AS c WHERE c.role = 'assistant'
+            ORDER BY c.position DESC LIMIT 1)),
+        (SELECT coalesce(max(position), 0) FROM copied)
+    FROM origin AS o
+    RETURNING *
 )
-INSERT INTO sessions (org_id, id, created_at, updated_at, user_id, agent, metadata,
-    last_response_id, last_position)
-SELECT o.org_id, $3, $4, $4, o.user_id, o.agent, o.metadata, $2,
-    (SELECT coalesce(max(position), 0) FROM copied)
-FROM origin AS o
-RETURNING id
+"""
+
+_FORK = f"""
+WITH origin AS (
+    SELECT r.org_id, r.session_id, s.user_id, s.agent, s.metadata, r.id AS response_id,
+        coalesce(r.answer_at, r.input_to, s.last_position) AS upto
+    FROM responses AS r JOIN sessions AS s ON s.org_id = r.org_id AND s.id = r.session_id
+    WHERE r.org_id = $1 AND r.id = $2
+){_COPY}
+SELECT {_SESSION} FROM s
+"""
+
+_FORK_AT = f"""
+WITH origin AS (
+    SELECT m.org_id, m.session_id, s.user_id, s.agent, coalesce($6::jsonb, s.metadata) AS metadata,
+        NULL::text AS response_id, m.position AS upto
+    FROM messages AS m JOIN sessions AS s ON s.org_id = m.org_id AND s.id = m.session_id
+    WHERE m.org_id = $1 AND m.session_id = $2 AND m.id = $5
+){_COPY}
+SELECT {_SESSION} FROM s
 """
 
 
@@ -318,6 +337,27 @@ class Records:
         if not await self._postgres.fetch(_FORK, org_id, response_id, key.session_id, time.time()):
             raise _no_response()
         return key
+
+    async def fork_at(
+        self, key: SessionKey, item_id: str, metadata: dict[str, str] | None = None
+    ) -> SessionRow:
+        """A new session that holds a copy of this one up to and including an item.
+
+        The copies keep their ids. `metadata` None: as the original has it.
+
+        Raises:
+            NotFound: There is no such session, or no such item in it.
+            InvalidRequest: A value that Postgres cannot store.
+        """
+        known(*key, item_id)
+        given = None if metadata is None else _json(metadata)
+        row = await self._postgres.fetchrow(
+            _FORK_AT, *key, new_id(SESSION), time.time(), item_id, given
+        )
+        if row is None:
+            await self.session(key)
+            raise _no_item("item_id")
+        return _session(row)
 
     async def latest_response_id(self, key: SessionKey) -> str | None:
         """The response that was accepted last in a session. Raises `NotFound`."""

@@ -45,7 +45,11 @@ _ENDS = (
     " incomplete_reason text, completed_at double precision"
 )
 
-TURNS = f"""
+_ANNOUNCES = (
+    "n bigint, id text, endpoint text, response_id text, type text, created_at double precision"
+)
+
+_TURNS = f"""
 WITH w AS (
     SELECT * FROM json_to_recordset($1::json) AS w ({_FENCE})
 ), fenced AS (
@@ -97,9 +101,22 @@ WITH w AS (
         incomplete_reason = e.incomplete_reason, completed_at = e.completed_at
     FROM json_to_recordset($4::json) AS e ({_ENDS}) JOIN fenced ON fenced.n = e.n
     WHERE r.id = e.id AND r.org_id = e.org_id
-)
+)"""
+
+_STAMPS = """
 SELECT n, last_seq, last_position, edits, open_turns FROM fenced
 """
+
+TURNS = _TURNS + _STAMPS
+
+# The same, with word of the ends for webhook endpoints: only where there is any, so that it costs
+# nothing elsewhere.
+TURNS_ANNOUNCED = f"""{_TURNS}, announced AS (
+    INSERT INTO outbox (org_id, id, endpoint, session_id, response_id, type, created_at, due_at)
+    SELECT fenced.org_id, a.id, a.endpoint, fenced.session_id, a.response_id, a.type,
+        a.created_at, a.created_at
+    FROM json_to_recordset($5::json) AS a ({_ANNOUNCES}) JOIN fenced ON fenced.n = a.n
+){_STAMPS}"""
 
 DELETE = f"""
 WITH w AS (
@@ -142,6 +159,12 @@ WITH fenced AS (
 ), answered AS (
     DELETE FROM responses AS r USING fenced
     WHERE r.session_id = fenced.session_id AND r.org_id = fenced.org_id
+), planned AS (
+    DELETE FROM schedules AS p USING fenced
+    WHERE p.session_id = fenced.session_id AND p.org_id = fenced.org_id
+), owed AS (
+    DELETE FROM outbox AS x USING fenced
+    WHERE x.session_id = fenced.session_id AND x.org_id = fenced.org_id
 )
 SELECT n, last_seq, last_position, edits, open_turns FROM fenced
 """

@@ -162,14 +162,18 @@ class Writer:
 
     @staticmethod
     async def _turns(connection: Connection, turns: Sequence[Write]) -> dict[int, Stamp]:
-        rows = await connection.fetch(
-            statements.TURNS,
+        parts = [
             _array([write.fence for write in turns]),
             _array([write.messages for write in turns if write.messages]),
             _array([write.opens for write in turns if write.opens]),
             _array([write.ends for write in turns if write.ends]),
-        )
-        return _stamps(rows)
+        ]
+        statement = statements.TURNS
+        announced = [write.announces for write in turns if write.announces]
+        if announced:
+            statement = statements.TURNS_ANNOUNCED
+            parts.append(_array(announced))
+        return _stamps(await connection.fetch(statement, *parts))
 
     @staticmethod
     async def _why(connection: Connection, missed: Sequence[Write]) -> dict[int, Result]:

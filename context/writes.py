@@ -16,7 +16,9 @@ import orjson
 
 from context.text import storable, storable_cuts
 from contracts.commands import SessionKey
+from contracts.errands import Hook
 from contracts.errors import InvalidRequest
+from contracts.ids import WEBHOOK_EVENT, new_id
 from contracts.messages import Message, ResponseRecord
 
 Kind = Literal["turn", "delete", "metadata", "drop"]
@@ -45,6 +47,7 @@ class Write:
         messages: Rows to insert, joined by commas; may be empty.
         opens: The row of a response to insert, or empty.
         ends: The row of a response to update, or empty.
+        announces: Rows of the outbox that go with the end, joined by commas; mostly empty.
         opened: The id of the response that is inserted.
         ended: The id of the response that ends, and its last_seq.
     """
@@ -57,6 +60,7 @@ class Write:
     messages: str = ""
     opens: str = ""
     ends: str = ""
+    announces: str = ""
     opened: str | None = None
     ended: tuple[str, int] | None = None
 
@@ -108,9 +112,17 @@ def accept(
 
 
 def finish(
-    key: SessionKey, epoch: int, seq: int, record: ResponseRecord, answer: Message | None
+    key: SessionKey,
+    epoch: int,
+    seq: int,
+    record: ResponseRecord,
+    answer: Message | None,
+    hooks: Sequence[Hook] = (),
 ) -> Write:
-    """The end of a turn and its answer. What no database can hold is taken out of the text."""
+    """The end of a turn and its answer, and word of it for the hooks that want it.
+
+    What no database can hold is taken out of the text.
+    """
     n = next(_numbers)
     text, cuts = storable_cuts(record.text, record.cuts)
     said = [] if answer is None else [answer._replace(text=storable(answer.text))]
@@ -148,6 +160,7 @@ def finish(
         _fence(n, key, epoch, seq=seq, items=said, ended=record.id),
         messages=_messages(n, said),
         ends=_json(response),
+        announces=_announces(n, record, hooks) if hooks else "",
         ended=(record.id, record.last_seq),
     )
 
@@ -188,6 +201,19 @@ def _fence(
     if items:
         row["position"] = max(item.position for item in items)
     return _json({**row, "at": time.time(), **fields})
+
+
+def _announces(n: int, record: ResponseRecord, hooks: Sequence[Hook]) -> str:
+    event = {
+        "n": n,
+        "id": new_id(WEBHOOK_EVENT),
+        "response_id": record.id,
+        "type": f"response.{record.status}",
+        "created_at": record.completed_at or time.time(),
+    }
+    return ",".join(
+        _json({**event, "endpoint": hook.endpoint}) for hook in hooks if hook.wants(record)
+    )
 
 
 def _messages(

@@ -7,6 +7,7 @@
 - `commands`: what a gateway asks of a host, and how the host answers
 - `decisions`: Decision: which agent answers, and why
 - `agents`: the port every provider adapter implements
+- `errands`: Schedule and Delivery: what happens without anybody at a socket
 - `memory`: the port of a session's durable and hot context
 
 Nothing here may import another Troupe package or a third-party one.

@@ -125,7 +125,13 @@ class UpdateSession(Command):
 
 @dataclass(frozen=True, slots=True)
 class DropSession(Command):
-    """Delete the session with all it holds, everywhere. Replied with None."""
+    """Delete the session with all it holds, everywhere. Replied with None.
+
+    `unused_since` (Unix seconds): only if nothing has been said in it since then; else it is
+    refused with Conflict (code `conversation_in_use`).
+    """
+
+    unused_since: float | None = None
 
 
 class Attached(NamedTuple):

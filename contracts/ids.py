@@ -18,6 +18,8 @@ STATELESS = "chat"
 MESSAGE = "msg"
 RESPONSE = "resp"
 REQUEST = "req"
+SCHEDULE = "sched"
+WEBHOOK_EVENT = "evt"
 
 _ID = re.compile(r"[a-z]+_[0-9a-f]{32}")
 _lock = threading.Lock()

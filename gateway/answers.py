@@ -178,6 +178,55 @@ class ConversationDeleted(Shape):
     deleted: Literal[True]
 
 
+class ScheduleRun(Shape):
+    """What became of a schedule's last time."""
+
+    due_at: Seconds
+    status: Literal["ran", "skipped", "failed"]
+    response_id: str | None
+    error: ResponseFailure | None
+
+
+class ScheduleObject(Shape):
+    """A turn that begins by itself, once or by the clock."""
+
+    id: str
+    object: Literal["conversation.schedule"]
+    created_at: Seconds
+    conversation: ConversationId
+    status: Literal["active", "ended"]
+    at: Seconds | None
+    cron: str | None
+    timezone: str | None
+    next_run_at: Seconds | None
+    last_run: ScheduleRun | None
+    skipped_runs: Count
+    model: str
+    input: list[ScheduledMessage]
+    instructions: str | None
+    temperature: float | None
+    top_p: float | None
+    max_output_tokens: Count | None
+    user: str | None
+    on_busy: Literal["queue", "interrupt", "reject"] | None
+    metadata: Metadata
+
+
+class ScheduledMessage(Shape):
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str
+
+
+class ScheduleList(Listing):
+    data: list[ScheduleObject]
+
+
+class ScheduleDeleted(Shape):
+    id: str
+    object: Literal["conversation.schedule.deleted"]
+    deleted: Literal[True]
+
+
 class ModelInfo(BaseModel):
     description: str
     simulated: bool

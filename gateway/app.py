@@ -19,6 +19,7 @@ from gateway import (
     models,
     pages,
     responses,
+    schedules,
     tickets,
 )
 from gateway.auth import Doors, Principal
@@ -89,7 +90,7 @@ def _http(services: Services, doors: Doors) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.doors = doors
-    parts = (responses, conversations, chat, models, tickets, health)
+    parts = (responses, conversations, schedules, chat, models, tickets, health)
     for part in parts:
         app.include_router(part.router)
     errors.install(app, [route for part in parts for route in part.router.routes])

@@ -20,8 +20,8 @@ from gateway.errors import HttpProblem
 from gateway.options import Services
 from gateway.scope import principal_of, request_id_of
 
-ID_CHARS = 37
-_OF_THE_STORE = frozenset({"after", "item_id"})
+ID_CHARS = 38
+_OF_THE_STORE = frozenset({"after", "item_id", "schedule_id"})
 """Fields that the store names by itself, since only it knows which of two was not there."""
 
 

@@ -24,7 +24,13 @@ from gateway.document import FAILURES, ok
 from gateway.lists import item_page, list_object, page_of
 from gateway.ports import Conversation
 from gateway.projection import item_object
-from gateway.requests import CreateConversation, CreateItems, ListQuery, UpdateConversation
+from gateway.requests import (
+    CreateConversation,
+    CreateItems,
+    ForkConversation,
+    ListQuery,
+    UpdateConversation,
+)
 from gateway.turns import check_metadata, messages
 
 router = APIRouter(route_class=StrictRoute, tags=["Conversations"], responses=FAILURES)
@@ -96,6 +102,24 @@ async def delete(call: Caller, conversation_id: ConversationId) -> Response:
     with naming("conversation_id"):
         await call.services.link.drop(key)
     return answer({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+
+@router.post(
+    "/v1/conversations/{conversation_id}/fork",
+    operation_id="forkConversation",
+    responses=ok(ConversationObject),
+)
+async def fork(call: Caller, conversation_id: ConversationId, body: ForkConversation) -> Response:
+    """Begin a conversation with a copy of another, up to and including one of its items.
+
+    The original stays as it is. Without `metadata` the copy has the original's.
+    """
+    check_metadata(body.metadata, call.services.options.limits)
+    key = call.key(conversation_id, "conversation_id")
+    item_id = well_formed(body.item_id, MESSAGE, "item_id")
+    with naming("conversation_id"):
+        row = await call.services.records.fork_at(key, item_id, body.metadata)
+    return answer(conversation_object(row))
 
 
 @router.get(

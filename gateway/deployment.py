@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import serve
 
+from config.orders import orders
 from config.stores import memory_of
 from contracts.hosts import Locator
 from contracts.ids import new_id
+from errands.crew import Crew
 from gateway.app import build_app
 from gateway.drain import Drain, Generation
 from gateway.link import Link
-from gateway.options import AgentCard, GatewayOptions, InputLimits, Services
+from gateway.options import AgentCard, GatewayOptions, InputLimits, ScheduleLimits, Services
 from gateway.wire import WireHost
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class GatewayShell:
         self._settings = settings
         self._generation = generation
         self._directory = connect(settings)
+        self._crew: Crew | None = None
 
     async def __serve_build_asgi_app__(self) -> Any:
         settings, directory = self._settings, self._directory
@@ -70,12 +73,30 @@ class GatewayShell:
         drain = Drain(settings.gateway.drain_s * _DRAIN_SHARE)
         link.open(Generation(self._generation, drain).on_fleet)
 
+        self._crew = Crew(
+            link.gateway_id,
+            orders(settings),
+            outbox=memory.outbox,
+            timetable=memory.timetable,
+            archive=memory.archive,
+            sessions=link,
+        )
+        self._crew.start()
+
         async def health() -> dict[str, str]:
             stores, hosts = await asyncio.gather(memory.health(), hosts_health(directory))
             return {**stores, "hosts": hosts}
 
         return build_app(
-            Services(link, memory.records, cards(settings), health, options(settings), drain)
+            Services(
+                link,
+                memory.records,
+                cards(settings),
+                health,
+                options(settings),
+                memory.timetable,
+                drain,
+            )
         )
 
 
@@ -121,6 +142,11 @@ def options(settings: Settings) -> GatewayOptions:
             id_chars=limits.max_id_chars,
             page_items=limits.page_items,
             max_page_items=limits.max_page_items,
+        ),
+        schedules=ScheduleLimits(
+            in_session=settings.schedules.per_conversation,
+            in_organization=settings.schedules.per_organization,
+            min_interval_s=settings.schedules.min_interval_s,
         ),
     )
 

@@ -75,12 +75,12 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
 
 
-def _whole(value: Any) -> Any:
+def whole(value: Any) -> Any:
     """JSON has one kind of number: 16.0 is 16."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Tokens = Annotated[int, Field(ge=1, le=2_147_483_647), BeforeValidator(_whole)]
+Tokens = Annotated[int, Field(ge=1, le=2_147_483_647), BeforeValidator(whole)]
 
 
 class Only:

@@ -207,9 +207,14 @@ class Link:
         """Replace the conversation's metadata."""
         await self._call(key, lambda call: UpdateSession(call, key, metadata))
 
-    async def drop(self, key: SessionKey) -> None:
-        """Delete the conversation and all it holds."""
-        await self._call(key, lambda call: DropSession(call, key), absent_is_done=True)
+    async def drop(self, key: SessionKey, *, unused_since: float | None = None) -> None:
+        """Delete the conversation and all it holds.
+
+        Raises `Conflict` where something was said in it since `unused_since`.
+        """
+        await self._call(
+            key, lambda call: DropSession(call, key, unused_since), absent_is_done=True
+        )
 
     # -- calls ------------------------------------------------------------------------------------
 

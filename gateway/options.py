@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.drain import Drain
 from gateway.link import Link
-from gateway.ports import Records
+from gateway.ports import Records, Schedules
 
 AUTO = "auto"
 """The `model` that leaves the choice of the agent to the rules."""
@@ -36,6 +36,20 @@ class InputLimits:
     id_chars: int = 128
     page_items: int = 20
     max_page_items: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleLimits:
+    """What may be scheduled.
+
+    Args:
+        in_session, in_organization: Schedules that are to come at once.
+        min_interval_s: Between two times of one schedule.
+    """
+
+    in_session: int = 20
+    in_organization: int = 10_000
+    min_interval_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,7 @@ class GatewayOptions:
     keepalive_s: float = 15.0
     send_timeout_s: float = 20.0
     limits: InputLimits = field(default_factory=InputLimits)
+    schedules: ScheduleLimits = field(default_factory=ScheduleLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +109,7 @@ class Services:
     agents: tuple[AgentCard, ...]
     health: Callable[[], Awaitable[dict[str, str]]]
     options: GatewayOptions
+    schedules: Schedules
     drain: Drain
 
     def knows_agent(self, name: str) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from contracts.commands import InputItem, SessionKey
+from contracts.errands import Schedule
 from contracts.messages import Message, ResponseRecord
 
 
@@ -68,3 +69,28 @@ class Records(Protocol):
         holds a copy of the conversation up to and including the response.
         """
         ...
+
+    async def fork_at(
+        self, key: SessionKey, item_id: str, metadata: dict[str, str] | None
+    ) -> Conversation:
+        """A new session that holds a copy of this one up to and including an item.
+
+        `metadata` None: as the original has it.
+        """
+        ...
+
+
+class Schedules(Protocol):
+    """The schedules of conversations. Raises as `Records` does."""
+
+    async def add(self, schedule: Schedule, *, in_session: int, in_organization: int) -> None:
+        """Keep a new one; `Conflict` where as many are to come already."""
+        ...
+
+    async def all_of(
+        self, key: SessionKey, *, after: str | None, limit: int, ascending: bool
+    ) -> tuple[list[Schedule], bool]: ...
+
+    async def one(self, key: SessionKey, schedule_id: str) -> Schedule: ...
+
+    async def remove(self, key: SessionKey, schedule_id: str) -> None: ...

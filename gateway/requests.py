@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 from pydantic_core import PydanticCustomError
 
-from contracts.messages import Role
+from contracts.messages import OnBusy, Role
 from gateway.fields import (
     TEXT_OR_LIST,
     Body,
@@ -24,7 +32,11 @@ from gateway.fields import (
     Tokens,
     TopP,
     limited,
+    whole,
 )
+
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999."""
 
 Nothing = Annotated[Any, Only(None)]
 
@@ -182,6 +194,40 @@ class CreateConversation(Body):
         | None
     ) = None
     metadata: Metadata | None = None
+
+
+class ForkConversation(Body):
+    """Where a copy of a conversation ends, and what it is to be known by."""
+
+    item_id: Clean
+    metadata: Metadata | None = None
+
+
+class CreateSchedule(TurnFields):
+    """A turn that is to begin by itself: once, or by the clock. It says something each time."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "required": ["input"],
+            "oneOf": [
+                {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+                for field in ("at", "cron")
+            ],
+        }
+    )
+
+    at: Annotated[int, Field(ge=0, le=LAST_SECOND), BeforeValidator(whole)] | None = Field(
+        None, description="Unix seconds, in the future."
+    )
+    cron: Annotated[Clean, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="Five fields: minute, hour, day of the month, month, weekday."
+    )
+    timezone: Annotated[Clean, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="Of `cron`, such as `Europe/Berlin`; UTC if not given."
+    )
+    on_busy: OnBusy | None = Field(
+        None, description="What if a turn is running then; by default as the agent's settings say."
+    )
 
 
 class UpdateConversation(Body):

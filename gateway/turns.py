@@ -6,17 +6,24 @@ Every protocol ends here, so a limit that is a setting is checked in one place f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from contracts.commands import InputItem, TurnRequest
-from contracts.errors import InvalidRequest, UnknownModel
+from contracts.errors import InvalidRequest, UnknownModel, UnsupportedParameter
 from contracts.ids import RESPONSE, new_id
 from contracts.messages import Role
 from gateway.errors import explain_fault
 from gateway.options import GatewayOptions, InputLimits, Services
-from gateway.requests import CreateChatCompletion, CreateFrame, CreateResponse, TurnFields
+from gateway.requests import (
+    CreateChatCompletion,
+    CreateFrame,
+    CreateResponse,
+    CreateSchedule,
+    TurnFields,
+)
 from gateway.text import check_length
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -76,6 +83,18 @@ def turn_from_chat(limits: InputLimits, body: CreateChatCompletion) -> TurnReque
         metadata=body.metadata or {},
         stateless=True,
     )
+
+
+def turn_from_schedule(limits: InputLimits, body: CreateSchedule) -> TurnRequest:
+    """The turn that a schedule begins each time; it has no ids yet. Raises `InvalidRequest`."""
+    turn = _turn(limits, body, None, True, None)
+    if not turn.input:
+        raise InvalidRequest(
+            "This parameter is required.", param="input", code="missing_required_parameter"
+        )
+    if turn.regenerate is not None:
+        raise UnsupportedParameter("A schedule cannot answer anew.", param="regenerate")
+    return replace(turn, response_id="", on_busy=body.on_busy)
 
 
 def require_agent(services: Services, name: str) -> None:

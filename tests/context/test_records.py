@@ -234,3 +234,65 @@ async def test_what_can_be_no_id_is_not_found(records: Records, bad: str) -> Non
     ):
         with pytest.raises(NotFound):
             await asked
+
+
+# -- a copy that ends at an item --------------------------------------------------------------
+
+
+async def test_a_copy_may_end_at_any_item(memory: ContextMemory, records: Records) -> None:
+    key = new_key()
+    await records.create_session(key, user="ann", metadata={"topic": "birds"})
+    host = await Activation.of(memory, key)
+    [gone, _] = await host.add("to be deleted", "to start with")
+    first = await host.turn("one", "1")
+    second = await host.turn("two", "2")
+    await host.delete(gone.id)
+    original, _ = await records.items(key, ascending=True)
+    assert [m.text for m in original] == ["to start with", "one", "1", "two", "2"]
+    followed = [None, None, first.record.id, first.record.id, second.record.id]
+    for n, (item, last) in enumerate(zip(original, followed, strict=True), 1):
+        row = await records.fork_at(key, item.id)
+        assert row.key != key
+        assert (row.user, row.metadata, row.last_response_id) == ("ann", {"topic": "birds"}, last)
+        copied, _ = await records.items(row.key, ascending=True)
+        assert [(m.position, m.id, m.text) for m in copied] == [
+            (at, m.id, m.text) for at, m in enumerate(original[:n], 1)
+        ]
+    assert (await records.items(key, ascending=True))[0] == original
+
+
+async def test_a_copy_goes_its_own_way(memory: ContextMemory, records: Records) -> None:
+    host = await Activation.new(memory)
+    turn = await host.turn("one", "1")
+    row = await records.fork_at(host.key, turn.input[0].id, {"branch": "b"})
+    assert row.metadata == {"branch": "b"}
+    copy = await Activation.of(memory, row.key)
+    assert [m.text for m in copy.messages] == ["one"]
+    await copy.turn("two", "2")
+    await host.turn("three", "3")
+    said, _ = await records.items(row.key, ascending=True)
+    assert [m.text for m in said] == ["one", "two", "2"]
+    await memory.drop(host.key, host.epoch)
+    assert (await records.items(row.key, ascending=True))[0] == said
+
+
+async def test_while_a_turn_runs_a_copy_may_end_at_what_it_was_asked(
+    memory: ContextMemory, records: Records
+) -> None:
+    host = await Activation.new(memory)
+    running = await host.accept("one")
+    row = await records.fork_at(host.key, running.input[0].id)
+    assert [m.text for m in (await Activation.of(memory, row.key)).messages] == ["one"]
+
+
+async def test_there_is_no_copy_of_nothing(memory: ContextMemory, records: Records) -> None:
+    host, other = await Activation.new(memory), await Activation.new(memory)
+    [item] = await other.add("elsewhere")
+    for key, item_id, param in [
+        (host.key, "msg_nowhere", "item_id"),
+        (host.key, item.id, "item_id"),
+        (new_key(), item.id, "conversation"),
+    ]:
+        with pytest.raises(NotFound) as missing:
+            await records.fork_at(key, item_id)
+        assert missing.value.param == param

@@ -11,9 +11,11 @@ import asyncpg
 import pytest
 
 from context.memory import ContextMemory
-from contracts.commands import InputItem, SessionKey
+from contracts.commands import InputItem, SessionKey, TurnRequest
+from contracts.errands import Schedule
 from contracts.errors import NotFound
 from contracts.events import Cursor
+from contracts.ids import SCHEDULE, new_id
 from tests.context.activation import Activation, Turn, new_key, new_record
 
 OTHER = "org_other"
@@ -28,6 +30,7 @@ class House:
     turn: Turn
     waiting: Turn
     item_id: str
+    schedule_id: str
 
     @property
     def key(self) -> SessionKey:
@@ -50,7 +53,14 @@ async def house(database: str, memory: ContextMemory) -> AsyncIterator[House]:
     host = await Activation.of(memory, key)
     turn = await host.turn("question", "answer")
     waiting = await host.accept("next", client_id="mine")
-    yield House(memory, host, turn, waiting, turn.input[0].id)
+    schedule = new_schedule(key)
+    await memory.timetable.add(schedule, in_session=9, in_organization=99)
+    yield House(memory, host, turn, waiting, turn.input[0].id, schedule.id)
+
+
+def new_schedule(key: SessionKey) -> Schedule:
+    turn = TurnRequest("", "gpt", (InputItem("user", "secret"),))
+    return Schedule(key, new_id(SCHEDULE), 1.0, turn, at=9e9, due_at=9e9)
 
 
 def foreign_end(h: House) -> Awaitable[object]:
@@ -80,6 +90,13 @@ CALLS: dict[str, Callable[[House], Awaitable[object]]] = {
     "input_items": lambda h: h.memory.records.input_items(OTHER, h.turn.record.id),
     "continuation": lambda h: h.memory.records.continuation(OTHER, h.turn.record.id),
     "fork": lambda h: h.memory.records.fork(OTHER, h.turn.record.id),
+    "fork_at": lambda h: h.memory.records.fork_at(h.key, h.item_id),
+    "schedule": lambda h: h.memory.timetable.add(
+        new_schedule(h.key), in_session=9, in_organization=9
+    ),
+    "schedules": lambda h: h.memory.timetable.all_of(h.key, after=None, limit=9, ascending=True),
+    "one schedule": lambda h: h.memory.timetable.one(h.key, h.schedule_id),
+    "remove a schedule": lambda h: h.memory.timetable.remove(h.key, h.schedule_id),
     "latest_response_id": lambda h: h.memory.records.latest_response_id(h.key),
     "create in no organization": lambda h: h.memory.records.create_session(new_key("org_none")),
     "create for nobody": lambda h: h.memory.records.create_session(
@@ -89,12 +106,15 @@ CALLS: dict[str, Callable[[House], Awaitable[object]]] = {
 }
 
 
+TABLES = ("organizations", "users", "sessions", "messages", "responses", "schedules", "outbox")
+
+
 async def everything(database: str) -> dict[str, list[tuple[object, ...]]]:
     connection = await asyncpg.connect(database)
     try:
         return {
             table: [tuple(row) for row in await connection.fetch(f"SELECT * FROM {table}")]
-            for table in ("organizations", "users", "sessions", "messages", "responses")
+            for table in TABLES
         }
     finally:
         await connection.close()
@@ -147,7 +167,7 @@ def test_every_table_and_key_carries_the_organization() -> None:
     tables = re.findall(r"CREATE TABLE (\w+) \((.*?)\n\)", sql, re.DOTALL)
     assert {name for name, _ in tables} >= {"users", "sessions", "messages", "responses"}
     for name, columns in tables:
-        if name == "organizations":
+        if name in ("organizations", "leases"):
             continue
         assert re.search(r"org_id text COLLATE \"C\" NOT NULL", columns), name
         for key in re.findall(r"(?:PRIMARY KEY|UNIQUE) \((.*?)\)", columns):

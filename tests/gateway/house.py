@@ -220,7 +220,9 @@ async def open_house(
         )
         stack.push_async_callback(link.close)
         given = GatewayOptions(**{"open_doors": not keys, "organization": org, **options})
-        services = Services(link, memory.records, CARDS, ask_health, given, Drain(drain_s))
+        services = Services(
+            link, memory.records, CARDS, ask_health, given, memory.timetable, Drain(drain_s)
+        )
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(
             AsyncOpenAI(

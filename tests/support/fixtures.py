@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.letterbox import Letterbox
 from tests.support.simulator import SimulatorProcess
 from tests.support.stores import PostgresServer, ValkeyServer
 from tests.support.troupe import RunningTroupe
@@ -48,11 +49,22 @@ def scripted_agents() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def letterbox() -> Iterator[Letterbox]:
+    """A webhook endpoint that the running Troupe tells of turns in the background."""
+    with Letterbox() as letterbox:
+        yield letterbox
+
+
+@pytest.fixture(scope="session")
 def troupe(
-    simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory
+    simulator: SimulatorProcess, letterbox: Letterbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningTroupe]:
     """All of it, as `make run` starts it, with embedded servers of its own."""
     state = tmp_path_factory.mktemp("troupe") / "state"
-    environ = {"TROUPE_SIMULATOR__URL": simulator.url, **scripted_agents()}
+    environ = {
+        "TROUPE_SIMULATOR__URL": simulator.url,
+        **scripted_agents(),
+        **letterbox.environ(),
+    }
     with RunningTroupe(state, environ) as running:
         yield running
