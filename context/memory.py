@@ -23,8 +23,8 @@ from context.writes import Stamp
 from contracts.commands import SessionKey
 from contracts.errands import Hook
 from contracts.events import Cursor, Event
-from contracts.memory import SessionState
-from contracts.messages import Message, ResponseRecord
+from contracts.memory import SessionState, Summary
+from contracts.messages import Message, ResponseRecord, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +223,11 @@ class ContextMemory:
 
     async def update_metadata(self, key: SessionKey, epoch: int, metadata: dict[str, str]) -> None:
         await self._writer.write(writes.update_metadata(key, epoch, metadata))
+
+    async def keep_summary(
+        self, key: SessionKey, epoch: int, summary: Summary, agent: str, usage: Usage | None
+    ) -> None:
+        await self._writer.write(writes.keep_summary(key, epoch, summary, agent, usage))
 
     async def drop(self, key: SessionKey, epoch: int) -> None:
         await self._writer.write(writes.drop(key, epoch))

@@ -123,17 +123,22 @@ WITH w AS (
     SELECT * FROM json_to_recordset($1::json) AS w ({_FENCE})
 ), fenced AS (
     UPDATE sessions AS s
-    SET edits = s.edits + 1, edited_seq = s.last_seq, updated_at = w.at
-    FROM w
+    SET edits = s.edits + 1, edited_seq = s.last_seq, updated_at = w.at,
+        summary_to = coalesce((
+            SELECT max(x.covers_to) FROM summaries AS x
+            WHERE x.org_id = s.org_id AND x.session_id = s.id AND x.covers_to < m.position), 0)
+    FROM w JOIN messages AS m
+        ON m.org_id = w.org_id AND m.session_id = w.session_id AND m.id = w.item_id
     WHERE s.org_id = w.org_id AND s.id = w.session_id AND s.epoch = w.epoch
-        AND EXISTS (
-            SELECT FROM messages AS m
-            WHERE m.org_id = w.org_id AND m.session_id = w.session_id AND m.id = w.item_id)
-    RETURNING w.n, w.org_id, w.session_id, w.item_id, s.last_seq, s.last_position, s.edits,
-        cardinality(s.open_turns) AS open_turns
+    RETURNING w.n, w.org_id, w.session_id, w.item_id, m.position, s.last_seq, s.last_position,
+        s.edits, cardinality(s.open_turns) AS open_turns
 ), gone AS (
     DELETE FROM messages AS m USING fenced
     WHERE m.org_id = fenced.org_id AND m.session_id = fenced.session_id AND m.id = fenced.item_id
+), told AS (
+    DELETE FROM summaries AS x USING fenced
+    WHERE x.org_id = fenced.org_id AND x.session_id = fenced.session_id
+        AND x.covers_to >= fenced.position
 )
 SELECT n, last_seq, last_position, edits, open_turns FROM fenced
 """
@@ -165,6 +170,9 @@ WITH fenced AS (
 ), owed AS (
     DELETE FROM outbox AS x USING fenced
     WHERE x.session_id = fenced.session_id AND x.org_id = fenced.org_id
+), told AS (
+    DELETE FROM summaries AS x USING fenced
+    WHERE x.org_id = fenced.org_id AND x.session_id = fenced.session_id
 )
 SELECT n, last_seq, last_position, edits, open_turns FROM fenced
 """

@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from context import rows
+from context import rows, summaries
 from context.driver import Row
 from context.gather import Gatherer
 from context.hot import Hot
@@ -35,13 +35,14 @@ log = logging.getLogger("troupe.context.wake")
 _TURNS_MOST = 256
 """Turns of a session that are looked at, from its oldest open one on; the open ones always are."""
 
-_TAKE = """
+_TAKE = f"""
 UPDATE sessions AS s SET epoch = s.epoch + 1
 FROM unnest($1::text[], $2::text[]) AS k (org_id, id)
 WHERE s.org_id = k.org_id AND s.id = k.id
 RETURNING s.org_id, s.id, s.epoch, s.last_seq, s.last_position, s.edits, s.last_response_id,
     s.metadata, s.written_epoch, s.open_turns,
-    (SELECT u.external_id FROM users AS u WHERE u.org_id = s.org_id AND u.id = s.user_id) AS person
+    (SELECT u.external_id FROM users AS u WHERE u.org_id = s.org_id AND u.id = s.user_id) AS person,
+    {summaries.NEWEST}
 """
 
 # OFFSET keeps the planner from looking at all turns of a session before it knows the oldest.
@@ -302,4 +303,5 @@ def _state(key: SessionKey, row: Row) -> SessionState:
         messages=[],
         last_response_id=row["last_response_id"],
         written_epoch=row["written_epoch"],
+        summary=summaries.of(row),
     )

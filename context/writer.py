@@ -15,7 +15,7 @@ import logging
 from collections.abc import Sequence
 from copy import copy
 
-from context import statements
+from context import statements, summaries
 from context.driver import (
     DRIVER_ERRORS,
     Connection,
@@ -36,6 +36,7 @@ _RARE: dict[Kind, str] = {
     "delete": statements.DELETE,
     "metadata": statements.METADATA,
     "drop": statements.DROP,
+    "summary": summaries.KEEP,
 }
 
 

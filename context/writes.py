@@ -19,9 +19,10 @@ from contracts.commands import SessionKey
 from contracts.errands import Hook
 from contracts.errors import InvalidRequest
 from contracts.ids import WEBHOOK_EVENT, new_id
-from contracts.messages import Message, ResponseRecord
+from contracts.memory import Summary
+from contracts.messages import Message, ResponseRecord, Usage
 
-Kind = Literal["turn", "delete", "metadata", "drop"]
+Kind = Literal["turn", "delete", "metadata", "drop", "summary"]
 _numbers = count(1)
 
 
@@ -187,6 +188,21 @@ def delete_item(key: SessionKey, epoch: int, item_id: str) -> Write:
 def update_metadata(key: SessionKey, epoch: int, metadata: dict[str, str]) -> Write:
     n = next(_numbers)
     return Write(n, key, epoch, "metadata", _fence(n, key, epoch, metadata=metadata))
+
+
+def keep_summary(
+    key: SessionKey, epoch: int, summary: Summary, agent: str, usage: Usage | None
+) -> Write:
+    """A summary. What no database can hold is taken out of its text."""
+    n = next(_numbers)
+    row: dict[str, Any] = {
+        "covers_to": summary.covers_to,
+        "text": storable(summary.text),
+        "agent": agent,
+        "input_tokens": usage and usage.input_tokens,
+        "output_tokens": usage and usage.output_tokens,
+    }
+    return Write(n, key, epoch, "summary", _fence(n, key, epoch, **row))
 
 
 def drop(key: SessionKey, epoch: int) -> Write:

@@ -133,7 +133,7 @@ class Memory(Protocol):
     async def delete_item(
         self, key: SessionKey, epoch: int, item_id: str, window: list[Message]
     ) -> None:
-        """Remove one item. Raises `NotFound`."""
+        """Remove one item, and the summaries that cover it. Raises `NotFound`."""
         ...
 
     async def update_metadata(self, key: SessionKey, epoch: int, metadata: dict[str, str]) -> None:

@@ -16,9 +16,11 @@ from contracts.errands import Schedule
 from contracts.errors import NotFound
 from contracts.events import Cursor
 from contracts.ids import SCHEDULE, new_id
+from contracts.memory import Summary
 from tests.context.activation import Activation, Turn, new_key, new_record
 
 OTHER = "org_other"
+TABLES = ("organizations", "users", "sessions", "messages", "responses", "summaries")
 
 
 @dataclass
@@ -79,6 +81,9 @@ CALLS: dict[str, Callable[[House], Awaitable[object]]] = {
     "add_items": lambda h: h.memory.add_items(h.key, h.epoch, 9, [h.host.message("x")], []),
     "delete_item": lambda h: h.memory.delete_item(h.key, h.epoch, h.item_id, []),
     "update_metadata": lambda h: h.memory.update_metadata(h.key, h.epoch, {"a": "b"}),
+    "keep_summary": lambda h: h.memory.keep_summary(
+        h.key, h.epoch, Summary("stolen", 1), "gpt", None
+    ),
     "drop": lambda h: h.memory.drop(h.key, h.epoch),
     "memory.response": lambda h: h.memory.response(OTHER, h.turn.record.id),
     "events_since": lambda h: h.memory.events_since(h.key, Cursor(h.epoch, 0), 100),
