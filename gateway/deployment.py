@@ -34,9 +34,13 @@ class GatewayShell:
     Args:
         settings: All of them.
         connect: Opens the way to the Directory; called in the replica.
+        generation: Of the deployment that this replica belongs to.
     """
 
-    def __init__(self, settings: Settings, connect: Callable[[Settings], Directory]) -> None:
+    def __init__(
+        self, settings: Settings, connect: Callable[[Settings], Directory], generation: int
+    ) -> None:
+        del generation
         self._settings = settings
         self._directory = connect(settings)
 
@@ -106,8 +110,8 @@ def options(settings: Settings) -> GatewayOptions:
     )
 
 
-def gateway(settings: Settings, connect: Callable[[Settings], Directory]) -> Any:
-    """The bound deployment."""
+def gateway(settings: Settings, connect: Callable[[Settings], Directory], generation: int) -> Any:
+    """The bound deployment; `generation` counts deployments of the application."""
     deployment: Any = serve.deployment(
         serve.ingress()(GatewayShell),
         name="Gateway",
@@ -118,4 +122,4 @@ def gateway(settings: Settings, connect: Callable[[Settings], Directory]) -> Any
         health_check_period_s=2,
         health_check_timeout_s=10,
     )
-    return deployment.bind(settings, connect)
+    return deployment.bind(settings, connect, generation)

@@ -33,7 +33,9 @@ from launcher.summary import summary
 
 START_TIMEOUT_S = 180.0
 DRAIN_S = 5.0
-"""How long running turns may take to end; whoever reads one that did not resumes by its cursor."""
+"""How long running turns may take to end; one that did not goes on when the instance is up again."""
+CLOSE_S = 5.0
+"""How long hosts may take to close after that."""
 END_S = 2.0
 RESTARTS = 5
 RESTART_PAUSE_S = 0.5
@@ -260,7 +262,7 @@ class Supervisor:
             await self._drain()
         await stop(*self._tasks)
         # Ray as a whole, hard: Serve's own way down takes half a minute and keeps nothing that
-        # matters, since all that was acknowledged is in Postgres.
+        # matters, since hosts have let go and all that was acknowledged is in Postgres.
         for name, number in (
             ("driver", signal.SIGKILL),
             ("nursery", signal.SIGTERM),
@@ -285,5 +287,7 @@ class Supervisor:
             self._order(f"drain {DRAIN_S}")
         except OSError:
             self._drained.set()
-        await asyncio.wait({forced, drained}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {forced, drained}, timeout=DRAIN_S + CLOSE_S, return_when=asyncio.FIRST_COMPLETED
+        )
         await stop(forced, drained)
