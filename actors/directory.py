@@ -104,10 +104,10 @@ class DirectoryShell:
         member = self._roster.by_id(host_id)
         if member is None or member.address is None:
             return
-        if not await _answers(member.address, self._handles[member.name]):
-            if member.host_id == host_id:
-                log.warning("host %s is gone", host_id)
-                self._miss(member)
+        answers = await _answers(member.address, self._handles[member.name])
+        if not answers and member.host_id == host_id:
+            log.warning("host %s is gone", host_id)
+            self._miss(member)
 
     async def watch(self, version: int) -> Fleet:
         """The hosts there are, as soon as they differ from those of `version`."""
@@ -196,7 +196,7 @@ class DirectoryShell:
                 deadline_s = nodes[member.node] / 1000 - time.time() - NODE_MARGIN_S
             self._let_go(member, max(0.0, deadline_s))
 
-    # -- one host -----------------------------------------------------------------------------------
+    # -- one host ---------------------------------------------------------------------------------
 
     def _tend(self, name: str, handle: Any) -> None:
         member = self._roster.add(name)

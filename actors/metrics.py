@@ -33,7 +33,9 @@ class HostMetrics:
 
     def __init__(self, host: str) -> None:
         tags = {"host": host}
-        self._gauges = {name: Gauge(f"troupe_{name}", text, ("host",)) for name, text in GAUGES.items()}
+        self._gauges = {
+            name: Gauge(f"troupe_{name}", text, ("host",)) for name, text in GAUGES.items()
+        }
         self._counters = {
             name: Counter(f"troupe_{name}", text, ("host",)) for name, text in COUNTERS.items()
         }

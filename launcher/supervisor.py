@@ -33,7 +33,7 @@ from launcher.summary import summary
 
 START_TIMEOUT_S = 180.0
 DRAIN_S = 5.0
-"""How long running turns may take to end; one that did not goes on when the instance is up again."""
+"""How long running turns may take to end; the others go on when the instance is up again."""
 CLOSE_S = 5.0
 """How long hosts may take to close after that."""
 END_S = 2.0

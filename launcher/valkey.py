@@ -1,9 +1,9 @@
 """The embedded Valkey: its command.
 
 Besides copies it holds what running turns have said so far, which is in Postgres only once they
-have ended. So it writes its memory to disk when it is stopped in order, and a turn that a restart of
-everything interrupts goes on where it was. It writes nothing while it runs: killed, it loses the
-unfinished text, never a message or an answer. What it reads back after a crash may be old; copies
+have ended. So it writes its memory to disk when it is stopped in order, and a turn that a restart
+of everything interrupts goes on where it was. While it runs it writes nothing: killed, it loses
+unfinished text, never a message or an answer. What it reads back after that may be old; copies
 carry their stamp and recordings their epoch, so what is old is not used.
 """
 
