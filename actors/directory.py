@@ -24,6 +24,7 @@ from actors.host import NAMESPACE, Presence, session_host
 from actors.placement import Placement
 from actors.roster import Member, Roster, is_host
 from contracts.commands import SessionKey
+from contracts.errors import HostUnavailable
 from contracts.hosts import Fleet, HostAddress
 from contracts.tasks import spawn
 from contracts.wire import hang_up
@@ -46,6 +47,12 @@ CLOSE_S = 10.0
 """What a drained host may take to close its stores."""
 NODE_MARGIN_S = 2.0
 """Hosts are empty this long before their node goes."""
+LOOK_AFTER_S = 3.0
+"""After a host is gone, its readers have so long to wake its sessions by coming back."""
+LOOK_BACK_S = 3600.0
+FIRST_LOOK_BACK_S = 86400.0
+"""Turns that are older are not looked for; they go on when somebody asks for their session."""
+LOOK_TIMEOUT_S = 5.0
 REMEMBERED = 500_000
 
 
@@ -63,6 +70,8 @@ class DirectoryShell:
         self._failures: dict[str, RayError] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._gathered = asyncio.Event()
+        self._look_at: float | None = 0.0
+        self._look_back_s = FIRST_LOOK_BACK_S
         # By the clock, so that a Directory that comes after this one begins with a higher one.
         self._fleet = Fleet(time.time_ns() // 1_000_000, (), generation)
         self._news = asyncio.Event()
@@ -165,6 +174,7 @@ class DirectoryShell:
             waited_s = asyncio.get_running_loop().time() - began
             for member in self._roster.outdated(waited_s):
                 self._let_go(member, self._settings.hosts.drain_s)
+            await self._look_after_turns()
             await asyncio.sleep(TICK_S)
 
     async def _gather(self) -> None:
@@ -195,6 +205,30 @@ class DirectoryShell:
             if nodes[member.node]:
                 deadline_s = nodes[member.node] / 1000 - time.time() - NODE_MARGIN_S
             self._let_go(member, max(0.0, deadline_s))
+
+    async def _look_after_turns(self) -> None:
+        """Have turns go on that nobody runs: whose host is gone, and for which no reader came."""
+        now = asyncio.get_running_loop().time()
+        up = [m for m in self._roster.members.values() if m.address and not m.draining]
+        if self._look_at is None or now < self._look_at or not up:
+            return
+        back_s, self._look_at = self._look_back_s, None
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_S):
+                latest = time.time() - LOOK_AFTER_S
+                asked = self._handles[up[0].name].left_open.remote(latest - back_s, latest)
+                there: dict[str, list[SessionKey]] = {}
+                for key in await asked:
+                    there.setdefault(self._placement.locate(key), []).append(key)
+                for host_id, keys in there.items():
+                    member = self._roster.by_id(host_id)
+                    if member is not None:
+                        await self._handles[member.name].adopt.remote(keys)
+        except (TimeoutError, RayError, HostUnavailable) as error:
+            log.warning("turns that nobody runs are looked for again: %r", error)
+            self._look_at = now + LOOK_AFTER_S
+        else:
+            self._look_back_s = LOOK_BACK_S
 
     # -- one host ---------------------------------------------------------------------------------
 
@@ -254,6 +288,7 @@ class DirectoryShell:
             self._placement.remove(member.host_id)
             self._addresses.pop(member.host_id, None)
             member.address = None
+            self._look_at = asyncio.get_running_loop().time() + LOOK_AFTER_S
             self._tell()
 
     def _bury(self, member: Member) -> None:
@@ -317,11 +352,9 @@ async def _answers(address: HostAddress, handle: Any) -> bool:
 
 def _host_names() -> list[str]:
     """The hosts that there are, dead ones that Ray is going to restart included."""
-    return [
-        actor["name"]
-        for actor in ray.util.list_named_actors(all_namespaces=True)
-        if actor["namespace"] == NAMESPACE and is_host(actor["name"])
-    ]
+    named: list[Any] = ray.util.list_named_actors(all_namespaces=True)
+    ours = (actor["name"] for actor in named if actor["namespace"] == NAMESPACE)
+    return [name for name in ours if is_host(name)]
 
 
 def _handle_of(name: str) -> Any:

@@ -45,6 +45,8 @@ DRAINING_REPORT_S = 0.1
 REPORT_TIMEOUT_S = 5.0
 FAREWELL_S = 0.2
 METRICS_S = 5.0
+LEFT_OPEN = 20_000
+"""Sessions named at once, of those whose turns nobody may be running."""
 
 
 class Presence(NamedTuple):
@@ -58,8 +60,8 @@ class Presence(NamedTuple):
 class HostShell:
     """The body of the actor. Its id names this incarnation: a restarted actor has another.
 
-    The Directory calls `start`, `enlist` and `drain`, and the host calls its `report`. Directory
-    and hosts may be of different deployments, so these four keep their shape.
+    The Directory calls it, and it calls the Directory's `report`. They may be of different
+    deployments, so what they say to each other keeps its shape.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -103,6 +105,22 @@ class HostShell:
         """The sessions held and the epoch of each, for a Directory that does not know them."""
         self._told = {} if self._runtime is None else self._runtime.claims()
         return self._told
+
+    async def left_open(self, born_after: float, born_before: float) -> list[SessionKey]:
+        """Sessions with turns accepted between these times that have not ended; any host may say.
+
+        Raises `StoreUnavailable`.
+        """
+        if self._memory is None:
+            return []
+        return await self._memory.left_open(
+            born_after=born_after, born_before=born_before, limit=LEFT_OPEN
+        )
+
+    async def adopt(self, keys: list[SessionKey]) -> None:
+        """Activate those of these sessions that are not active here, so that their turns go on."""
+        if self._runtime is not None:
+            self._runtime.adopt(keys)
 
     async def drain(self, deadline_s: float) -> None:
         """Take nothing new, let every session go, and close. Returns when all of that is done.

@@ -117,7 +117,7 @@ def open_directory(settings: Settings, generation: int, *, create: bool = True) 
             if not replaces:
                 return handle
         try:
-            if ray.get(handle.generation.remote(), timeout=ANSWER_S) >= generation:
+            if _generation_of(handle) >= generation:
                 return handle
         except GetTimeoutError:
             break
@@ -140,9 +140,14 @@ def next_generation() -> int:
         return now
     try:
         running = ray.get_actor(DIRECTORY, namespace=NAMESPACE)
-        return max(now, ray.get(running.generation.remote(), timeout=ANSWER_S) + 1)
+        return max(now, _generation_of(running) + 1)
     except (ValueError, RayActorError):
         return now
+
+
+def _generation_of(handle: Any) -> int:
+    answer: Any = ray.get(handle.generation.remote(), timeout=ANSWER_S)
+    return answer
 
 
 def _create(settings: Settings, generation: int) -> Any:
