@@ -26,7 +26,7 @@ LIMIT_S = 60.0
 COUNT = 12
 SLOWLY = "".join(f"t{n} " for n in range(150))
 
-pytestmark = [pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.timeout(90)]
 
 
 @pytest.fixture(scope="module")

@@ -103,8 +103,17 @@ def main(address: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever is printed is no answer
     import ray
+    from ray._private import services
 
-    ray.init(address=address, namespace="serve", log_to_driver=False, configure_logging=False)
+    # The instance listens on loopback alone, which Ray takes for a mistake.
+    services.resolve_ip_for_localhost = lambda host: host
+    ray.init(
+        address=address,
+        namespace="serve",
+        log_to_driver=False,
+        configure_logging=False,
+        _node_ip_address="127.0.0.1",
+    )
     for line in sys.stdin:
         order = json.loads(line)
         try:
