@@ -173,6 +173,7 @@ class HostShell:
                 {
                     "sessions": runtime.load(),
                     "turns_running": runtime.running(),
+                    "turns_waiting": runtime.waiting(),
                     "write_queue": counts["waiting"],
                     "postgres_up": health["postgres"] == "ok",
                     "redis_up": health["redis"] == "ok",

@@ -112,6 +112,10 @@ class HostRuntime:
         """Sessions in which a turn runs."""
         return sum(session.has_turn for session in self._sessions.values())
 
+    def waiting(self) -> int:
+        """Turns that wait for another one of their session."""
+        return sum(session.waiting for session in self._sessions.values())
+
     async def depose(self, keys: Iterable[SessionKey]) -> None:
         """Stop these sessions: newer activations of them live elsewhere."""
         for key in keys:

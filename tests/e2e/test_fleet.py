@@ -23,7 +23,7 @@ from tests.support.simulator import SimulatorProcess
 from tests.support.troupe import RunningTroupe
 
 LIMIT_S = 60.0
-COUNT = 12
+COUNT = 8
 SLOWLY = "".join(f"t{n} " for n in range(150))
 
 pytestmark = [pytest.mark.timeout(90)]
@@ -34,9 +34,14 @@ def fleet(
     simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningTroupe]:
     state = tmp_path_factory.mktemp("fleet") / "state"
-    with RunningTroupe(
-        state, {"TROUPE_SIMULATOR__URL": simulator.url, **scripted_agents()}
-    ) as running:
+    environ = {
+        "TROUPE_SIMULATOR__URL": simulator.url,
+        # How long Serve lets a former gateway stay without a request, in case a load balancer has
+        # not noticed yet; there is none here.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        **scripted_agents(),
+    }
+    with RunningTroupe(state, environ) as running:
         yield running
 
 
