@@ -62,7 +62,7 @@ class DirectoryShell:
     def __init__(self, settings: Settings, generation: int) -> None:
         self._settings = settings
         self._generation = generation
-        self._placement = Placement(REMEMBERED, Random())
+        self._placement = Placement(REMEMBERED, settings.hosts.sessions_per_host, Random())
         self._roster = Roster(generation, settings.hosts.count, PATIENCE_S)
         self._addresses: dict[str, HostAddress] = {}
         self._handles: dict[str, Any] = {}

@@ -44,11 +44,14 @@ class Placement:
 
     Args:
         limit: Sessions remembered.
+        capacity: Sessions of a host; a full one is drawn only where all are full, since it may
+            still have an idle session to let go.
         random: Draws the two hosts; seeded in tests.
     """
 
-    def __init__(self, limit: int, random: Random) -> None:
+    def __init__(self, limit: int, capacity: int, random: Random) -> None:
         self._limit = limit
+        self._capacity = capacity
         self._random = random
         self._berths: dict[str, Berth] = {}
         self._homes: OrderedDict[SessionKey, Home] = OrderedDict()
@@ -137,7 +140,8 @@ class Placement:
         if not open_to:
             raise HostUnavailable("No session host is up.", retry_after=1)
         newest = max(berth.generation for berth in open_to.values())
-        hosts = [id for id, berth in open_to.items() if berth.generation == newest]
+        all_hosts = [id for id, berth in open_to.items() if berth.generation == newest]
+        hosts = [id for id in all_hosts if open_to[id].load < self._capacity] or all_hosts
         drawn = self._random.sample(hosts, min(2, len(hosts)))
         return min(drawn, key=lambda host_id: open_to[host_id].load)
 

@@ -15,8 +15,8 @@ def key(n: int) -> SessionKey:
     return SessionKey("org_default", f"conv_{n}")
 
 
-def placement(*hosts: str, limit: int = 10_000) -> Placement:
-    placed = Placement(limit, Random(1))
+def placement(*hosts: str, limit: int = 10_000, capacity: int = 100_000) -> Placement:
+    placed = Placement(limit, capacity, Random(1))
     for host in hosts:
         placed.enlist(host, {}, generation=1)
     return placed
@@ -46,6 +46,12 @@ def test_of_two_hosts_the_less_loaded_one_is_taken() -> None:
     placed = placement("busy", "idle")
     placed.report("busy", 100, {}, [])
     assert {placed.locate(key(n)) for n in range(20)} == {"idle"}
+
+
+def test_full_hosts_are_drawn_only_where_all_are_full() -> None:
+    placed = placement(*"abcdefgh", capacity=1)
+    assert {placed.locate(key(n)) for n in range(8)} == set("abcdefgh")
+    assert placed.locate(key(8)) in set("abcdefgh")
 
 
 def test_a_lost_host_gives_its_sessions_up() -> None:
