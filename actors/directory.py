@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -70,8 +71,10 @@ class DirectoryShell:
         self._failures: dict[str, RayError] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._gathered = asyncio.Event()
+        self._found: list[str] = []
         self._look_at: float | None = 0.0
         self._look_back_s = FIRST_LOOK_BACK_S
+        self._begun_at = 0.0
         # By the clock, so that a Directory that comes after this one begins with a higher one.
         self._fleet = Fleet(time.time_ns() // 1_000_000, (), generation)
         self._news = asyncio.Event()
@@ -157,21 +160,21 @@ class DirectoryShell:
     def _begin(self) -> None:
         """Whoever calls first wakes a Directory that Ray has started anew."""
         if self._keeping is None:
-            self._keeping = spawn(self._keep(), name="directory-keep")
+            self._keeping = spawn(self._keep(), name="directory-keep", on_error=_give_up)
 
     async def _keep(self) -> None:
         await self._gather()
         self._gathered.set()
-        began = asyncio.get_running_loop().time()
+        self._begun_at = asyncio.get_running_loop().time()
         while True:
             try:
                 for _ in range(self._roster.missing):
                     name = self._roster.new_name()
                     await self._create(name)
                 await self._leave_nodes()
-            except RayError as error:
+            except Exception as error:  # noqa: BLE001 - whatever Ray raises, it is asked again
                 log.warning("the cluster does not answer: %r", error)
-            waited_s = asyncio.get_running_loop().time() - began
+            waited_s = asyncio.get_running_loop().time() - self._begun_at
             for member in self._roster.outdated(waited_s):
                 self._let_go(member, self._settings.hosts.drain_s)
             await self._look_after_turns()
@@ -179,7 +182,7 @@ class DirectoryShell:
 
     async def _gather(self) -> None:
         """Meet the hosts that there are already, as many as answer in time."""
-        names = await asyncio.to_thread(_host_names)
+        names = self._found = await asyncio.to_thread(_host_names)
         for name in names:
             handle = await asyncio.to_thread(_handle_of, name)
             if handle is not None:
@@ -212,6 +215,10 @@ class DirectoryShell:
         up = [m for m in self._roster.members.values() if m.address and not m.draining]
         if self._look_at is None or now < self._look_at or not up:
             return
+        if any(m.name in self._found and m.address is None for m in self._roster.members.values()):
+            # It may run them, and has not said so yet; but it is not waited for without end.
+            self._found = self._found if now < self._begun_at + PATIENCE_S else []
+            return
         back_s, self._look_at = self._look_back_s, None
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
@@ -235,7 +242,9 @@ class DirectoryShell:
     def _tend(self, name: str, handle: Any) -> None:
         member = self._roster.add(name)
         self._handles[name] = handle
-        self._tending[name] = spawn(self._ask(member, handle), name=f"directory-{name}")
+        self._tending[name] = spawn(
+            self._ask(member, handle), name=f"directory-{name}", on_error=_give_up
+        )
 
     async def _ask(self, member: Member, handle: Any) -> None:
         """Ask a host again and again who it is; one that Ray restarted is another."""
@@ -249,7 +258,7 @@ class DirectoryShell:
             except RayActorError:
                 has_been_up = False
                 self._miss(member)
-                if await asyncio.to_thread(_handle_of, member.name) is None:
+                if await asyncio.to_thread(_is_gone, member.name):
                     self._bury(member)
                     return
             except TimeoutError:
@@ -257,7 +266,7 @@ class DirectoryShell:
                 log.warning("%s has said nothing for %.0f s", member.name, limit_s)
                 if has_been_up:
                     has_been_up = False
-                    await asyncio.to_thread(ray.kill, handle, no_restart=False)
+                    await asyncio.to_thread(_kill, handle, no_restart=False)
             except RayError as error:
                 log.warning("%s does not start: %r", member.name, error)
                 self._failures[member.name] = error
@@ -311,6 +320,7 @@ class DirectoryShell:
         self._tending[member.name] = spawn(
             self._drain(member, self._handles[member.name], deadline_s),
             name=f"directory-drain-{member.name}",
+            on_error=_give_up,
         )
 
     async def _drain(self, member: Member, handle: Any, deadline_s: float) -> None:
@@ -321,7 +331,7 @@ class DirectoryShell:
                     await _reply(handle.drain.remote(deadline_s))
             except (TimeoutError, RayError) as error:
                 log.warning("%s did not drain: %r", member.name, error)
-        await asyncio.to_thread(ray.kill, handle)
+        await asyncio.to_thread(_kill, handle, no_restart=True)
         self._bury(member)
         log.info("%s has ended", member.name)
 
@@ -332,6 +342,12 @@ class DirectoryShell:
             self._fleet = Fleet(self._fleet.version + 1, hosts, self._generation)
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+def _give_up(error: BaseException) -> None:
+    """A Directory that does not watch over its hosts is worse than one without memory."""
+    log.critical("the Directory ends, for Ray to start it anew", exc_info=error)
+    os._exit(1)
 
 
 async def _reply(ref: Any) -> Any:
@@ -363,6 +379,22 @@ def _handle_of(name: str) -> Any:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError:
         return None
+
+
+def _is_gone(name: str) -> bool:
+    """Whether no actor of this name will come back. A cluster that does not answer says nothing."""
+    try:
+        return _handle_of(name) is None
+    except RayError as error:
+        log.warning("the cluster does not answer: %r", error)
+        return False
+
+
+def _kill(handle: Any, *, no_restart: bool) -> None:
+    try:
+        ray.kill(handle, no_restart=no_restart)
+    except RayError as error:
+        log.warning("a host could not be ended: %r", error)
 
 
 def _draining_nodes() -> dict[str, int]:
