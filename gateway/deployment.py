@@ -34,14 +34,18 @@ class GatewayShell:
     Args:
         settings: All of them.
         connect: Opens the way to the Directory; called in the replica.
-        generation: Of the deployment that this replica belongs to.
+        generation: Of the application that this replica belongs to; None: of the first that the
+            Directory tells.
     """
 
     def __init__(
-        self, settings: Settings, connect: Callable[[Settings], Directory], generation: int
+        self,
+        settings: Settings,
+        connect: Callable[[Settings], Directory],
+        generation: int | None = None,
     ) -> None:
-        del generation
         self._settings = settings
+        self._generation = generation
         self._directory = connect(settings)
 
     async def __serve_build_asgi_app__(self) -> Any:
@@ -110,8 +114,12 @@ def options(settings: Settings) -> GatewayOptions:
     )
 
 
-def gateway(settings: Settings, connect: Callable[[Settings], Directory], generation: int) -> Any:
-    """The bound deployment; `generation` counts deployments of the application."""
+def gateway(
+    settings: Settings,
+    connect: Callable[[Settings], Directory],
+    generation: int | None = None,
+) -> Any:
+    """The bound deployment; see `GatewayShell`."""
     deployment: Any = serve.deployment(
         serve.ingress()(GatewayShell),
         name="Gateway",
