@@ -182,7 +182,7 @@ class HostShell:
                     "wakes_cold": counts["misses"],
                     "writes": counts["writes"],
                     "write_batches": counts["batches"],
-                    "journal_skipped": counts.get("skipped", 0),
+                    "journal_skipped": counts.get("journal_dropped", 0),
                 }
             )
             await asyncio.sleep(METRICS_S)

@@ -33,7 +33,8 @@ from launcher.summary import summary
 
 START_TIMEOUT_S = 180.0
 DRAIN_S = 5.0
-"""How long running turns may take to end; the others go on when the instance is up again."""
+"""How long running turns may take to end at most: somebody waits at a terminal. The others go on when
+the instance is up again."""
 CLOSE_S = 5.0
 """How long hosts may take to close after that."""
 END_S = 2.0
@@ -281,13 +282,14 @@ class Supervisor:
 
     async def _drain(self) -> None:
         self._console.say("Letting running turns end")
+        deadline_s = min(DRAIN_S, self._settings.hosts.drain_s)
         forced = spawn(self._forced.wait(), name="forced")
         drained = spawn(self._drained.wait(), name="drained")
         try:
-            self._order(f"drain {DRAIN_S}")
+            self._order(f"drain {deadline_s}")
         except OSError:
             self._drained.set()
         await asyncio.wait(
-            {forced, drained}, timeout=DRAIN_S + CLOSE_S, return_when=asyncio.FIRST_COMPLETED
+            {forced, drained}, timeout=deadline_s + CLOSE_S, return_when=asyncio.FIRST_COMPLETED
         )
         await stop(forced, drained)
