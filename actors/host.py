@@ -1,8 +1,8 @@
 """SessionHost as a Ray actor: a shell around `HostRuntime`, and nothing else.
 
-The Directory creates hosts; a host reports to it and listens for gateways (`server`). Settings
-become plain values here; live clients are opened here, in the process that uses them, since none
-of them can be pickled.
+The Directory creates hosts and asks them who they are; a host reports to it and listens for
+gateways (`server`). Settings become plain values here; live clients are opened here, in the process
+that uses them, since none of them can be pickled.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorDiedError, RayError
 
 from actors.desk import Desk, Seat
 from actors.limits import HostLimits, SessionLimits
+from actors.metrics import HostMetrics
 from actors.runtime import HostRuntime
 from actors.server import HostServer
 from agents.registry import build
@@ -24,6 +25,7 @@ from agents.spec import AgentSpec
 from config.resolve import resolve, rule_specs
 from config.stores import memory_of
 from context.memory import ContextMemory
+from contracts.commands import SessionKey
 from contracts.hosts import HostAddress
 from contracts.ids import new_id
 from contracts.tasks import spawn, stop
@@ -35,67 +37,167 @@ if TYPE_CHECKING:
 log = logging.getLogger("troupe.actors.host")
 
 NAMESPACE = "troupe"
+DIRECTORY = "directory"
+"""The name of the Directory's actor."""
 REPORT_S = 1.0
+DRAINING_REPORT_S = 0.1
+"""Where a session that was let go is placed next must not wait for long."""
+REPORT_TIMEOUT_S = 5.0
+FAREWELL_S = 0.2
+METRICS_S = 5.0
+LEFT_OPEN = 20_000
+"""Sessions named at once, of those whose turns nobody may be running."""
+
+
+class Presence(NamedTuple):
+    """What a host that is up says of itself. `node` is Ray's hex id of the node it runs on."""
+
+    address: HostAddress
+    node: str
+    draining: bool
 
 
 class HostShell:
-    """The body of the actor. Its id names this incarnation: a restarted actor has another."""
+    """The body of the actor. Its id names this incarnation: a restarted actor has another.
 
-    def __init__(self, settings: Settings, directory: Any) -> None:
+    The Directory calls it, and it calls the Directory's `report`. They may be of different
+    deployments, so what they say to each other keeps its shape.
+    """
+
+    def __init__(self, settings: Settings) -> None:
         self._host_id = new_id("host")
-        self._directory = directory
         self._settings = settings
+        self._presence: Presence | None = None
         self._runtime: HostRuntime | None = None
         self._memory: ContextMemory | None = None
         self._server: HostServer | None = None
         self._reporter: asyncio.Task[None] | None = None
+        self._meter: asyncio.Task[None] | None = None
+        self._directory: Any = None
+        self._told: dict[SessionKey, int] = {}
+        self._draining = False
         self._starting = asyncio.Lock()
+        self._ending = asyncio.Lock()
 
-    async def start(self) -> str:
-        """Open stores and agents, listen, register. Idempotent; returns the host's id."""
+    async def start(self) -> Presence:
+        """Open stores and agents and listen. Idempotent; returns who answers."""
         async with self._starting:
-            if self._reporter is None:
-                await self._start()
-        return self._host_id
+            if self._presence is None:
+                self._presence = await self._start()
+        return self._presence._replace(draining=self._draining)
 
-    async def _start(self) -> None:
+    async def _start(self) -> Presence:
         settings = self._settings
         self._memory = memory_of(settings)
         await self._memory.open()
         self._runtime = runtime_of(self._host_id, settings, self._memory)
         self._server = HostServer(self._runtime, ray.util.get_node_ip_address())
         address = HostAddress(self._host_id, *await self._server.start(), self._server.token)
-        self._reporter = spawn(self._report(self._runtime, address), name="host-report")
-        await self._register(self._runtime, address)
+        self._reporter = spawn(self._report(self._runtime), name="host-report")
+        self._meter = spawn(self._measure(self._runtime, self._memory), name="host-metrics")
+        return Presence(address, ray.get_runtime_context().get_node_id(), self._draining)
 
     async def ping(self) -> str:
         """Answers while the event loop is alive."""
         return self._host_id
 
-    async def drain(self) -> None:
-        """Keep what runs, stop, and let the stores go."""
-        await stop(self._reporter)
-        if self._runtime is not None and self._server is not None and self._memory is not None:
+    async def enlist(self) -> dict[SessionKey, int]:
+        """The sessions held and the epoch of each, for a Directory that does not know them."""
+        self._told = {} if self._runtime is None else self._runtime.claims()
+        return self._told
+
+    async def left_open(self, born_after: float, born_before: float) -> list[SessionKey]:
+        """Sessions with turns accepted between these times that have not ended; any host may say.
+
+        Raises `StoreUnavailable`.
+        """
+        if self._memory is None:
+            return []
+        return await self._memory.left_open(
+            born_after=born_after, born_before=born_before, limit=LEFT_OPEN
+        )
+
+    async def adopt(self, keys: list[SessionKey]) -> None:
+        """Activate those of these sessions that are not active here, so that their turns go on."""
+        if self._runtime is not None:
+            self._runtime.adopt(keys)
+
+    async def drain(self, deadline_s: float) -> None:
+        """Take nothing new, let every session go, and close. Returns when all of that is done.
+
+        Turns may run until the deadline; what is left of them goes on elsewhere. Idempotent, and of
+        several deadlines the earliest holds.
+        """
+        self._draining = True
+        if self._runtime is None or self._server is None or self._memory is None:
+            return
+        log.info("draining within %.1f s", deadline_s)
+        await self._runtime.drain(deadline_s)
+        async with self._ending:
+            if self._reporter is None:
+                return
+            # What was said last is on its way to gateways; one that does not get it learns from
+            # its closed connection that the host is gone.
+            await asyncio.sleep(FAREWELL_S)
+            await stop(self._reporter, self._meter)
+            self._reporter = None
             await self._runtime.close()
             await self._server.close()
             await self._memory.aclose()
 
-    async def _register(self, runtime: HostRuntime, address: HostAddress) -> None:
-        me = ray.get_runtime_context().current_actor
-        await self._directory.register.remote(address, me, runtime.keys())
-
-    async def _report(self, runtime: HostRuntime, address: HostAddress) -> None:
-        """Tell the Directory the load; one that lost its memory is told everything again."""
+    async def _report(self, runtime: HostRuntime) -> None:
+        """Tell the Directory the load, and what came and went since it last listened."""
         while True:
-            await asyncio.sleep(REPORT_S)
+            await asyncio.sleep(DRAINING_REPORT_S if self._draining else REPORT_S)
+            claims, told = runtime.claims(), self._told
+            activated = {key: epoch for key, epoch in claims.items() if told.get(key) != epoch}
+            released = [key for key in told if key not in claims]
             try:
-                known = await self._directory.report.remote(
-                    self._host_id, runtime.load(), runtime.released()
-                )
-                if not known:
-                    await self._register(runtime, address)
-            except RayError as error:
+                async with asyncio.timeout(REPORT_TIMEOUT_S):
+                    superseded = await self._tell(runtime.load(), activated, released)
+            except (RayError, TimeoutError, ValueError) as error:
                 log.warning("the Directory does not answer: %r", error)
+                continue
+            if superseded is None:
+                continue  # it does not know this host, and comes to ask for all of it
+            self._told = claims
+            if superseded:
+                log.warning("%d sessions are active elsewhere", len(superseded))
+                await runtime.depose(superseded)
+
+    async def _measure(self, runtime: HostRuntime, memory: ContextMemory) -> None:
+        metrics = HostMetrics(ray.get_runtime_context().get_actor_name() or self._host_id)
+        while True:
+            health, counts = await memory.health(), memory.counts
+            metrics.show(
+                {
+                    "sessions": runtime.load(),
+                    "turns_running": runtime.running(),
+                    "turns_waiting": runtime.waiting(),
+                    "write_queue": counts["waiting"],
+                    "postgres_up": health["postgres"] == "ok",
+                    "redis_up": health["redis"] == "ok",
+                    "activations": runtime.activations,
+                    "wakes_hot": counts["hits"],
+                    "wakes_cold": counts["misses"],
+                    "writes": counts["writes"],
+                    "write_batches": counts["batches"],
+                    "journal_skipped": counts.get("journal_dropped", 0),
+                }
+            )
+            await asyncio.sleep(METRICS_S)
+
+    async def _tell(
+        self, load: int, activated: dict[SessionKey, int], released: list[SessionKey]
+    ) -> list[SessionKey] | None:
+        """One report. A Directory that was replaced is looked up by its name."""
+        if self._directory is None:
+            self._directory = await asyncio.to_thread(ray.get_actor, DIRECTORY, namespace=NAMESPACE)
+        try:
+            return await self._directory.report.remote(self._host_id, load, activated, released)
+        except ActorDiedError:
+            self._directory = None
+            raise
 
 
 def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostRuntime:

@@ -61,7 +61,6 @@ class HostRuntime:
         self._sweeper: asyncio.Task[None] | None = None
         self._draining = False
         self._emptied = asyncio.Event()
-        self._released: list[SessionKey] = []
         self.activations = 0
 
     # -- what gateways call ---------------------------------------------------------------------
@@ -101,17 +100,8 @@ class HostRuntime:
         """Sessions held."""
         return len(self._sessions)
 
-    def released(self) -> list[SessionKey]:
-        """The sessions let go since this was last asked."""
-        released, self._released = self._released, []
-        return released
-
-    def keys(self) -> list[SessionKey]:
-        """The sessions held, for a Directory that lost its memory."""
-        return [key for key in self._sessions if not _is_stateless(key)]
-
     def claims(self) -> dict[SessionKey, int]:
-        """The sessions held, with the epoch of each, for a Directory that lost its memory."""
+        """The sessions held, with the epoch of each, for the Directory."""
         return {
             key: session.log.epoch
             for key, session in self._sessions.items()
@@ -121,6 +111,10 @@ class HostRuntime:
     def running(self) -> int:
         """Sessions in which a turn runs."""
         return sum(session.has_turn for session in self._sessions.values())
+
+    def waiting(self) -> int:
+        """Turns that wait for another one of their session."""
+        return sum(session.waiting for session in self._sessions.values())
 
     async def depose(self, keys: Iterable[SessionKey]) -> None:
         """Stop these sessions: newer activations of them live elsewhere."""
@@ -217,7 +211,6 @@ class HostRuntime:
     def _forget(self, session: Session) -> None:
         if self._sessions.get(session.key) is session:
             del self._sessions[session.key]
-            self._released.append(session.key)
             if not self._sessions:
                 self._emptied.set()
 

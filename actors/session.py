@@ -367,6 +367,11 @@ class Session:
         """A turn is running."""
         return self._turns is not None and self._turns.running is not None
 
+    @property
+    def waiting(self) -> int:
+        """Turns that wait for another one to end."""
+        return 0 if self._turns is None else self._turns.waiting
+
     def rest(self) -> None:
         """Forget the events of ended turns; the store can give them back."""
         if self.is_idle:

@@ -125,6 +125,11 @@ class Turns:
         return self._turn is None and not self._queue
 
     @property
+    def waiting(self) -> int:
+        """Turns whose time has not come."""
+        return len(self._queue)
+
+    @property
     def running(self) -> Turn | None:
         return self._turn
 

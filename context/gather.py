@@ -112,6 +112,11 @@ class Gatherer(Generic[T, R]):
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def waiting(self) -> int:
+        """Items that wait for their batch."""
+        return len(self._waiting)
+
     def open(self) -> None:
         self._open = True
         self._task = spawn(self._work(), name=self._name)

@@ -87,8 +87,12 @@ class Writer:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Writes taken and transactions run since the start."""
-        return {"writes": self._gatherer.items, "batches": self._gatherer.batches}
+        """Writes taken and transactions run since the start, and writes that wait now."""
+        return {
+            "writes": self._gatherer.items,
+            "batches": self._gatherer.batches,
+            "waiting": self._gatherer.waiting,
+        }
 
     async def write(self, write: Write) -> Stamp | None:
         """Make it durable. None: it already was, by an earlier try of the same write.

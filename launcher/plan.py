@@ -30,7 +30,7 @@ FIRST_MODULES = (
     "ray.serve._private.haproxy",
     "ray.serve._private.replica",
 )
-LATER_MODULES = ("gateway.deployment", "actors.directory", "actors.host", "agents.registry")
+LATER_MODULES = ("gateway.deployment", "actors.reach", "actors.host", "agents.registry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,13 @@ def make_plan(settings: Settings, places: Places, first_port: int) -> Plan:
 
 
 def cpus_for(settings: Settings) -> int:
-    """What Ray is told this machine has: what the instance reserves, and one for what comes by.
+    """What Ray is told this machine has: what two generations of the instance reserve, since one is
+    up before the other has gone, and the Directory's share.
 
     Not the true number: Ray starts as many workers in advance, and nothing is gained from them.
     """
     gateway, hosts = settings.gateway, settings.hosts
-    return math.ceil(gateway.replicas * gateway.cpus + hosts.count * hosts.cpus) + 1
+    return math.ceil(2 * (gateway.replicas * gateway.cpus + hosts.count * hosts.cpus) + 0.2)
 
 
 def raise_open_files() -> int:

@@ -33,7 +33,10 @@ from launcher.summary import summary
 
 START_TIMEOUT_S = 180.0
 DRAIN_S = 5.0
-"""How long running turns may take to end; whoever reads one that did not resumes by its cursor."""
+"""How long running turns may take to end at most: somebody waits at a terminal. The others go on when
+the instance is up again."""
+CLOSE_S = 5.0
+"""How long hosts may take to close after that."""
 END_S = 2.0
 RESTARTS = 5
 RESTART_PAUSE_S = 0.5
@@ -260,7 +263,7 @@ class Supervisor:
             await self._drain()
         await stop(*self._tasks)
         # Ray as a whole, hard: Serve's own way down takes half a minute and keeps nothing that
-        # matters, since all that was acknowledged is in Postgres.
+        # matters, since hosts have let go and all that was acknowledged is in Postgres.
         for name, number in (
             ("driver", signal.SIGKILL),
             ("nursery", signal.SIGTERM),
@@ -279,11 +282,14 @@ class Supervisor:
 
     async def _drain(self) -> None:
         self._console.say("Letting running turns end")
+        deadline_s = min(DRAIN_S, self._settings.hosts.drain_s)
         forced = spawn(self._forced.wait(), name="forced")
         drained = spawn(self._drained.wait(), name="drained")
         try:
-            self._order(f"drain {DRAIN_S}")
+            self._order(f"drain {deadline_s}")
         except OSError:
             self._drained.set()
-        await asyncio.wait({forced, drained}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {forced, drained}, timeout=deadline_s + CLOSE_S, return_when=asyncio.FIRST_COMPLETED
+        )
         await stop(forced, drained)

@@ -1,4 +1,11 @@
-"""The embedded Valkey: its command. It holds copies alone, so it keeps nothing on disk."""
+"""The embedded Valkey: its command.
+
+Besides copies it holds what running turns have said so far, which is in Postgres only once they
+have ended. So it writes its memory to disk when it is stopped in order, and a turn that a restart
+of everything interrupts goes on where it was. While it runs it writes nothing: killed, it loses
+unfinished text, never a message or an answer. What it reads back after that may be old; copies
+carry their stamp and recordings their epoch, so what is old is not used.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +31,7 @@ def run_command(program: Path, folder: Path, sockets: Path) -> list[str]:
         "daemonize": "no",
         "save": "",
         "appendonly": "no",
+        "shutdown-on-sigterm": "save",
         "maxmemory": MAX_MEMORY,
         # Everything of ours has a TTL; what has none may be someone else's and stays.
         "maxmemory-policy": "volatile-ttl",

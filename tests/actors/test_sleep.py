@@ -96,10 +96,10 @@ async def test_an_idle_session_sleeps_although_it_is_read(inn: Inn) -> None:
     pipe = await piped(inn.runtime, "gw_1")
     await pipe.send(Attach(1, inn.key))
     await pipe.until(Reply)
-    assert inn.runtime.load() == 1
+    assert inn.runtime.claims() == {inn.key: 1}
     inn.clock.now += 61
     assert await pipe.until(Slept) == [Slept(inn.key)]
-    assert (inn.runtime.load(), inn.runtime.released()) == (0, [inn.key])
+    assert (inn.runtime.load(), inn.runtime.claims()) == (0, {})
     assert not any(isinstance(item, Moved) for item in pipe.said)
 
 

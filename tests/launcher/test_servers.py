@@ -100,6 +100,17 @@ async def test_data_are_there_the_next_time(places: Places) -> None:
     assert answer == 42
 
 
+async def test_what_valkey_holds_is_there_the_next_time(places: Places) -> None:
+    """Turns that a restart of everything interrupts go on from it."""
+    for kept in (None, b"so far"):
+        hold = Hold(lambda text: None)
+        await hold.open(places, ["valkey"])
+        async with Redis.from_url(urls(places)["REDIS_URL"]) as redis:
+            assert await redis.get("said") == kept
+            await redis.set("said", "so far", ex=3600)
+        await hold.close()
+
+
 async def test_an_instance_that_is_killed_needs_them_no_more(places: Places) -> None:
     code = (
         "import asyncio, sys, tempfile\n"

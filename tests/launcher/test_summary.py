@@ -65,7 +65,8 @@ def test_the_dashboard_is_a_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_ray_is_told_of_enough_cpus_for_what_reserves_some() -> None:
     settings = load({"TROUPE_HOSTS__COUNT": "5", "TROUPE_HOSTS__CPUS": "1"})
-    assert cpus_for(settings) >= 5 * 1 + settings.gateway.replicas * settings.gateway.cpus + 1
+    once = 5 * 1 + settings.gateway.replicas * settings.gateway.cpus
+    assert cpus_for(settings) > 2 * once, "a deployment starts before the former has gone"
 
 
 @pytest.mark.parametrize(
