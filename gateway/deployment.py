@@ -14,6 +14,7 @@ from contracts.ids import new_id
 from gateway.app import build_app
 from gateway.link import Link
 from gateway.options import AgentCard, GatewayOptions, InputLimits, Services
+from gateway.uvicorn_socket import install
 from gateway.wire import WireHost
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class GatewayShell:
         self._directory = connect(settings)
 
     async def __serve_build_asgi_app__(self) -> Any:
+        install()
         settings, directory = self._settings, self._directory
         memory = memory_of(settings)
         await memory.open()
