@@ -33,20 +33,34 @@ class Generators:
         """Their process ids."""
         return [process.pid for process in self._processes]
 
-    async def open(self, paths: list[str], *, at_once: int, timeout_s: float) -> dict[str, Any]:
+    async def open(
+        self, paths: list[str], *, at_once: int, timeout_s: float, offer: bool = False
+    ) -> dict[str, Any]:
         """Open a session at each path; how many came up, and why the others did not."""
         many = len(self._processes)
         shares = [paths[index::many] for index in range(many)]
-        common = {"do": "open", "at_once": max(1, at_once // many), "timeout_s": timeout_s}
+        at_once = max(1, at_once // many)
+        common = {"do": "open", "at_once": at_once, "timeout_s": timeout_s, "offer": offer}
         return await self._all([{**common, "paths": share} for share in shares])
 
-    async def once(self, *, spread_s: float, timeout_s: float) -> dict[str, Any]:
-        """One turn for each session."""
+    async def once(
+        self,
+        *,
+        spread_s: float | None,
+        timeout_s: float,
+        first: int = 0,
+        count: int | None = None,
+    ) -> dict[str, Any]:
+        """One turn for each session, or for `count` of each generator's from its `first` on."""
         command = {"do": "once", "spread_s": spread_s, "timeout_s": timeout_s}
-        return await self._all([command] * len(self._processes))
+        return await self._all([{**command, "first": first, "count": count}] * len(self._processes))
 
-    async def run(self, plan: Plan, begin: float) -> dict[str, Any]:
-        """The load, from `begin` (CLOCK_MONOTONIC) until the last turn of the window is over."""
+    async def run(self, plan: Plan, begin: float, talking: int | None = None) -> dict[str, Any]:
+        """The load, from `begin` (CLOCK_MONOTONIC) until the last turn of the window is over.
+
+        Args:
+            talking: How many sessions talk while the others listen; None: all.
+        """
         command: dict[str, Any] = {
             "do": "run",
             "begin": begin,
@@ -55,8 +69,17 @@ class Generators:
             "drain_s": plan.drain_s,
             "think_s": plan.think_s,
         }
-        seeds = (plan.seed * 1000 + index for index in range(len(self._processes)))
-        return await self._all([{**command, "seed": seed} for seed in seeds])
+        many = len(self._processes)
+        return await self._all(
+            [
+                {
+                    **command,
+                    "seed": plan.seed * 1000 + index,
+                    "talking": None if talking is None else len(range(index, talking, many)),
+                }
+                for index in range(many)
+            ]
+        )
 
     async def close(self) -> None:
         """Close all sessions."""
