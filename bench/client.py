@@ -7,6 +7,7 @@ protocol: what a turn's figures mean is for `load` and `stats`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -23,6 +24,7 @@ _ENDS = {
     "response.cancelled": "cancelled",
 }
 now = time.monotonic
+_serials = itertools.count(1)
 
 
 @dataclass(slots=True)
@@ -78,6 +80,8 @@ class Session(asyncio.Protocol):
         self, owner: Owner, number: int, host: str, path: str, headers: dict[str, str], model: str
     ) -> None:
         self.number = number
+        # A conversation may be opened again, and must not hear a message twice of the same id.
+        self._serial = next(_serials)
         self.turn: Turn | None = None
         self.is_open = False
         self.is_compressed = False
@@ -126,7 +130,7 @@ class Session(asyncio.Protocol):
         self.turns += 1
         request = {
             "type": "response.create",
-            "id": f"bench-{self.number}-{self.turns}",
+            "id": f"bench-{self._serial}-{self.turns}",
             "model": self._model,
             "input": text,
         }

@@ -22,6 +22,7 @@ class Server:
 
     port: int = 0
     turns: Counter[str] = field(default_factory=Counter)
+    ids: set[str] = field(default_factory=set)
     running: int = 0
     most: int = 0
     epoch: int = 1
@@ -31,7 +32,8 @@ class Server:
         await socket.recv()
         seq = 0
         await self.say(socket, "session.opened", seq)
-        async for _ in socket:
+        async for request in socket:
+            self.ids.add(orjson.loads(request)["id"])
             self.turns[socket.request.path] += 1
             self.running += 1
             self.most = max(self.most, self.running)
@@ -88,6 +90,20 @@ async def test_some_sessions_have_a_turn_each_one_after_the_other(server: Server
     once = await load.once(0.0, 10.0, 0, None)
     assert (once["outcomes"], once["woke"]) == ({"ok": 6}, 6)
     assert server.most > 1
+    load.close()
+
+
+@pytest.mark.parametrize("compression", [None], indirect=True)
+async def test_who_comes_back_to_a_conversation_says_nothing_under_an_id_of_before(
+    server: Server,
+) -> None:
+    load, _ = await opened(server, 2)
+    for _ in range(2):
+        await load.once(0.0, 10.0, 0, None)
+        load.close()
+        await load.open(["/0", "/1"], 8, 10.0, False)
+    await load.once(0.0, 10.0, 0, None)
+    assert server.turns == {"/0": 3, "/1": 3} and len(server.ids) == 6
     load.close()
 
 
