@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError
 
+from actors.collector import settle
 from actors.desk import Desk, Seat
 from actors.limits import HostLimits, SessionLimits
 from actors.runtime import HostRuntime
@@ -67,6 +68,7 @@ class HostShell:
         address = HostAddress(self._host_id, *await self._server.start(), self._server.token)
         self._reporter = spawn(self._report(self._runtime, address), name="host-report")
         await self._register(self._runtime, address)
+        settle()
 
     async def ping(self) -> str:
         """Answers while the event loop is alive."""

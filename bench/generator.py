@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Mapping
+from typing import IO, Any
 
 import orjson
 
@@ -87,16 +87,17 @@ class Generators:
 
     async def _all(self, commands: list[dict[str, Any]]) -> dict[str, Any]:
         pairs = zip(self._processes, commands, strict=True)
-        return merge(await asyncio.gather(*(_ask(*pair) for pair in pairs)))
+        return merge(await asyncio.gather(*(ask(*pair) for pair in pairs)))
 
 
-async def _ask(process: asyncio.subprocess.Process, command: dict[str, Any]) -> dict[str, Any]:
+async def ask(process: asyncio.subprocess.Process, command: dict[str, Any]) -> dict[str, Any]:
+    """Send a command, as a line of JSON, and read the answer, which is another."""
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(orjson.dumps(command) + b"\n")
     await process.stdin.drain()
     line = await process.stdout.readline()
     if not line:
-        raise GeneratorError("a load generator ended; its error is above")
+        raise GeneratorError("a process of the bench ended; its error is above or in the log")
     return orjson.loads(line)
 
 
@@ -119,20 +120,40 @@ async def generators(url: str, plan: Plan) -> AsyncGenerator[Generators]:
     """Start the generators against `url`, and stop them."""
     command = ["-m", "bench.load", "--url", url, "--model", "gpt", "--tokens", str(plan.tokens)]
     command += ["--headers", orjson.dumps(plan.headers).decode()]
+    async with started(command, plan.generators) as processes:
+        yield Generators(processes)
+
+
+@contextlib.asynccontextmanager
+async def started(
+    words: list[str],
+    count: int,
+    environ: Mapping[str, str] | None = None,
+    errors: IO[bytes] | None = None,
+) -> AsyncGenerator[list[asyncio.subprocess.Process]]:
+    """Processes of the bench that take commands, until the block ends.
+
+    Args:
+        words: What Python is to run.
+        environ: Their variables; None: ours.
+        errors: What takes their standard error; None: ours.
+    """
     processes: list[asyncio.subprocess.Process] = []
     try:
-        while len(processes) < plan.generators:
+        while len(processes) < count:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *command,
+                *words,
                 cwd=ROOT,
+                env=environ,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
+                stderr=errors,
                 limit=_LINE_BYTES,
                 start_new_session=True,
             )
             processes.append(process)
-        yield Generators(processes)
+        yield processes
     finally:
         for process in processes:
             await _end(process)

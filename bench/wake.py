@@ -8,26 +8,28 @@ with one token at once, since it is not what is measured.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-import sys
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from bench import conductor, servers, stats
 from bench.conductor import LIMIT_S, Say
 from bench.figures import Source, Wake
-from bench.generator import GeneratorError, Generators, generators
+from bench.generator import GeneratorError, Generators, ask, generators, merge, started
 from bench.plan import Plan
 
 IDLE_S = 10
 SWEEP_S = 5
 """A host looks for idle sessions at least this often."""
+HOSTS = 2
+"""As many as an instance has."""
+ROUNDS = 3
 _SPARE_S = 3
-_WAKER_S = 120.0
+_SOON_S = 0.3
 
 
 def sleepy(plan: Plan, idle_s: int) -> Plan:
@@ -57,9 +59,10 @@ async def run(plan: Plan, logs: Path, say: Say) -> AsyncIterator[Wake]:
     ):
         say(f"wake: up after {server.started_in_s:.0f} s; warming up")
         await conductor.rehearse("troupe", server.url, plan, load)
-        say(f"wake: {plan.waking_alone} one at a time and {plan.waking} together, in a host")
-        for found in await _waker("measure", server, plan, provider, log):
-            yield _inside(found)
+        async with _hosts(server, plan, provider, log) as hosts:
+            say(f"wake: {plan.waking_alone} alone and {plan.waking} together, in {HOSTS} hosts")
+            for found in await hosts.run():
+                yield found
         paths = await conductor.new_paths(
             "troupe", server.url, plan, plan.waking + plan.waking_alone
         )
@@ -75,7 +78,8 @@ async def run(plan: Plan, logs: Path, say: Say) -> AsyncIterator[Wake]:
         yield await clients.together("memory")
         say("wake: asleep once more, then from Postgres alone")
         await fall_asleep(IDLE_S)
-        await _waker("forget", server, plan, provider, log)
+        async with _hosts(server, plan, provider, log, count=1) as hosts:
+            await hosts.forget()
         yield await clients.alone("Postgres")
         yield await clients.together("Postgres")
         await load.close()
@@ -103,14 +107,54 @@ class _Clients:
         return _outside(source, count, once)
 
 
-def _inside(found: dict[str, Any]) -> Wake:
+class _Hosts:
+    """Some hosts, each a process, which share the sessions evenly."""
+
+    def __init__(self, plan: Plan, processes: list[asyncio.subprocess.Process]) -> None:
+        self._plan = plan
+        self._processes = processes
+
+    async def run(self) -> list[Wake]:
+        """From Redis and from memory, then from Postgres alone."""
+        plan = self._plan
+        share = -(-plan.waking // len(self._processes))
+        await self._all("tell", sessions=share, messages=plan.waking_messages)
+        found = [await self._alone("Redis"), await self._alone("memory")]
+        rounds = [
+            (await self._together("Redis"), await self._together("memory")) for _ in range(ROUNDS)
+        ]
+        found += (_inside("Redis", plan.waking, [redis for redis, _ in rounds]),)
+        found += (_inside("memory", plan.waking, [memory for _, memory in rounds]),)
+        await self.forget()
+        found.append(await self._alone("Postgres"))
+        cold = [await self._together("Postgres") for _ in range(ROUNDS)]
+        return [*found, _inside("Postgres", plan.waking, cold)]
+
+    async def forget(self) -> None:
+        """Leave all sessions of the instance to Postgres alone."""
+        await ask(self._processes[0], {"do": "forget"})
+
+    async def _alone(self, source: Source) -> Wake:
+        command = {"do": "alone", "source": source, "count": self._plan.waking_alone}
+        return _inside(source, 1, [await ask(self._processes[0], command)])
+
+    async def _together(self, source: Source) -> dict[str, Any]:
+        return await self._all("together", source=source, begin=time.monotonic() + _SOON_S)
+
+    async def _all(self, what: str, **rest: Any) -> dict[str, Any]:
+        command = {"do": what, **rest}
+        return merge(await asyncio.gather(*(ask(process, command) for process in self._processes)))
+
+
+def _inside(source: Source, at_once: int, rounds: list[dict[str, Any]]) -> Wake:
+    """Some rounds of the same; `trips` are those of the last."""
     return Wake(
         seen="host",
-        source=found["source"],
-        at_once=found["at_once"],
-        ms=stats.spread(found["ms"]),
-        bare_ms=stats.spread(found["bare_ms"]),
-        trips=found["trips"],
+        source=source,
+        at_once=at_once,
+        ms=stats.spread([ms for one in rounds for ms in one["ms"]]),
+        bare_ms=stats.spread([ms for one in rounds for ms in one["bare_ms"]]),
+        trips={store: rounds[-1].get(store, 0) for store in ("Postgres", "Redis")},
     )
 
 
@@ -125,37 +169,15 @@ def _outside(source: Source, at_once: int, once: dict[str, Any]) -> Wake:
     )
 
 
-async def _waker(
-    what: str, server: servers.Server, plan: Plan, provider: str, log: Path
-) -> list[dict[str, Any]]:
-    """Have `bench.waker` do something to the instance.
-
-    Raises:
-        GeneratorError: It failed; what it printed is in the log.
-    """
+@contextlib.asynccontextmanager
+async def _hosts(
+    server: servers.Server, plan: Plan, provider: str, log: Path, count: int = HOSTS
+) -> AsyncGenerator[_Hosts]:
+    """Hosts of the bench's own, at the stores of this instance."""
     assert server.home is not None
-    command = ["-m", "bench.waker", what, "--checkout", str(server.home)]
+    command = ["-m", "bench.waker", "--checkout", str(server.home)]
     command += ["--port", server.url.rpartition(":")[2]]
-    command += ["--together", str(plan.waking), "--alone", str(plan.waking_alone)]
-    command += ["--messages", str(plan.waking_messages)]
+    environ = {**os.environ, **servers.troupe_environ(plan, provider)}
     with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command,
-            cwd=servers.ROOT,
-            env={**os.environ, **servers.troupe_environ(plan, provider)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=output,
-        )
-    try:
-        async with asyncio.timeout(_WAKER_S):
-            said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise GeneratorError(f"bench.waker {what} ended with {process.returncode}")
-    wakes: list[dict[str, Any]] = orjson.loads(said)["wakes"]
-    return wakes
+        async with started(command, count, environ, output) as processes:
+            yield _Hosts(plan, processes)

@@ -4,15 +4,20 @@ The one module of the bench that uses Troupe's own code, since what it measures 
 host: the command comes in, the session is activated, the answer leaves. Stores, settings and
 drivers are those of the running instance whose checkout and port it is given; Ray is not asked.
 
-    measure   has sessions told some messages, wakes them from each place, prints JSON:
-              {"wakes": [{"source": "Redis", "at_once": 1000, "ms": [...], "bare_ms": [...],
-                          "trips": {"Postgres": 2, "Redis": 1}}, ...]}
-    forget    empties the instance's Redis, so that all sessions wake from Postgres alone
+It takes commands as `load` does, and answers each:
+
+    {"do": "tell", "sessions": 500, "messages": 20}       new ones, each with so many messages
+    {"do": "alone", "source": "Redis", "count": 100}      wake them one at a time
+    {"do": "together", "source": "Redis", "begin": T}     wake all at once, at CLOCK_MONOTONIC T
+    {"do": "forget"}                                      empty Redis: they wake from Postgres alone
+
+        -> {"ms": [...], "bare_ms": [...], "Postgres": 2, "Redis": 1}, where something woke
 
 A wake is counted from the gateway's `Attach`, with the cursor at which its reader fell asleep,
-until the answer has left the host. `bare_ms` are as many round trips of the same drivers that do
-nothing: one after the other to Postgres, at the same time one after the other to Redis. `trips`
-are counted where the drivers send. For sessions that wake together both are of all of them.
+until the answer has left the host. From the source "memory" it is of sessions that the wake before
+has left there. `bare_ms` are as many round trips of the same drivers that do nothing, one after
+the other to Postgres, at the same time one after the other to Redis; how many is counted where the
+drivers send. For sessions that wake together both are of all of them.
 """
 
 from __future__ import annotations
@@ -25,8 +30,8 @@ import pickle
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +40,7 @@ import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
+from actors.collector import settle
 from actors.host import runtime_of
 from config.load import load
 from config.settings import Settings
@@ -50,7 +56,6 @@ from launcher.places import Places
 from launcher.servers import urls
 
 GATEWAY = "gw_bench"
-ROUNDS = 3
 _CHARS = 400
 _APART_S = 0.015
 """Between two that wake alone: an outlet leaves at most every 10 ms, and neither shall wait."""
@@ -141,72 +146,74 @@ class Host:
 class Waker:
     """Wakes the same sessions again and again, each time in a host that does not have them."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        memory: ContextMemory,
-        redis: Redis,
-        cursors: dict[SessionKey, Cursor],
-    ) -> None:
+    def __init__(self, settings: Settings, redis: Redis) -> None:
         self._settings = settings
-        self._memory = memory
+        self._memory = memory_of(settings)
         self._postgres = postgres_of(settings)
         self._redis = redis
-        self._cursors = cursors
         self._trips = Trips()
-        self.wakes: list[dict[str, Any]] = []
+        self._cursors: dict[SessionKey, Cursor] = {}
+        self._host: Host | None = None
 
     async def open(self) -> None:
+        await self._memory.open(migrations=False)
         await self._postgres.open()
 
     async def aclose(self) -> None:
+        if self._host is not None:
+            await self._host.close()
         await self._postgres.aclose()
+        await self._memory.aclose()
 
-    async def warm(self, keys: Sequence[SessionKey]) -> None:
-        """Have connections opened and statements prepared, here and in the memory."""
-        async with self._host() as host:
-            await host.attach(keys)
-            await asyncio.gather(*(self._bare(2, 2) for _ in keys))
+    async def tell(self, sessions: int, messages: int) -> dict[str, Any]:
+        """Make the sessions, and have connections opened and statements prepared."""
+        self._cursors = await told(self._settings, self._memory, sessions, messages)
+        await self._memory.hot_copies_written()
+        host = await self._fresh()
+        await host.attach(list(self._cursors)[:_WARM])
+        await asyncio.gather(*(self._bare(2, 2) for _ in range(_WARM)))
+        settle()
+        return {}
 
-    async def alone(self, source: str, keys: Sequence[SessionKey]) -> None:
-        """One at a time from `source`; from Redis, then once more from memory."""
-        async with self._host() as host:
-            sources = [source, "memory"] if source == "Redis" else [source]
-            for where in sources:
-                woken: list[float] = []
-                bare: list[float] = []
-                trips: Counter[str] = Counter()
-                for key in keys:
-                    before = self._trips.count.copy()
-                    woken += await host.attach([key])
-                    trips = self._trips.count - before
-                    bare.append(await self._bare(trips["Postgres"], trips["Redis"]))
-                    await asyncio.sleep(_APART_S)
-                self._note(where, 1, woken, bare, trips)
+    async def alone(self, source: str, count: int) -> dict[str, Any]:
+        """One at a time."""
+        host = await self._ready(source)
+        woken: list[float] = []
+        bare: list[float] = []
+        trips: Counter[str] = Counter()
+        for key in list(self._cursors)[:count]:
+            before = self._trips.count.copy()
+            woken += await host.attach([key])
+            trips = self._trips.count - before
+            bare.append(await self._bare(trips["Postgres"], trips["Redis"]))
+            await asyncio.sleep(_APART_S)
+        return {"ms": woken, "bare_ms": bare, **dict(trips)}
 
-    async def together(self, source: str, keys: Sequence[SessionKey]) -> None:
-        """All at once from `source`, some rounds of it; from Redis, then from memory too."""
-        sources = [source, "memory"] if source == "Redis" else [source]
-        woken: dict[str, list[float]] = {where: [] for where in sources}
-        bare: dict[str, list[float]] = {where: [] for where in sources}
-        trips: dict[str, Counter[str]] = {}
-        for _ in range(ROUNDS):
-            async with self._host() as host:
-                for where in sources:
-                    before = self._trips.count.copy()
-                    woken[where] += await host.attach(keys)
-                    sent = trips[where] = self._trips.count - before
-                    bare[where].append(await self._bare(sent["Postgres"], sent["Redis"]))
-        for where in sources:
-            self._note(where, len(keys), woken[where], bare[where], trips[where])
+    async def together(self, source: str, begin: float) -> dict[str, Any]:
+        """All at once."""
+        host = await self._ready(source)
+        await asyncio.sleep(begin - time.monotonic())
+        before = self._trips.count.copy()
+        woken = await host.attach(list(self._cursors))
+        trips = self._trips.count - before
+        bare = await self._bare(trips["Postgres"], trips["Redis"])
+        return {"ms": woken, "bare_ms": [bare], **dict(trips)}
 
-    @asynccontextmanager
-    async def _host(self) -> AsyncGenerator[Host]:
-        host = Host(self._settings, self._memory, self._cursors)
-        try:
-            yield host
-        finally:
-            await host.close()
+    async def forget(self) -> dict[str, Any]:
+        await self._redis.flushall()
+        return {}
+
+    async def _ready(self, source: str) -> Host:
+        """The host that has them all in memory, or one that has none."""
+        if source == "memory" and self._host is not None:
+            return self._host
+        return await self._fresh()
+
+    async def _fresh(self) -> Host:
+        if self._host is not None:
+            await self._host.close()
+        self._host = Host(self._settings, self._memory, self._cursors)
+        return self._host
 
     async def _bare(self, postgres: int, redis: int) -> float:
         began = time.perf_counter()
@@ -215,19 +222,6 @@ class Waker:
             _each(redis, lambda: self._redis.mget(["bench"])),
         )
         return (time.perf_counter() - began) * 1000
-
-    def _note(
-        self, source: str, at_once: int, ms: list[float], bare: list[float], trips: Counter[str]
-    ) -> None:
-        self.wakes.append(
-            {
-                "source": source,
-                "at_once": at_once,
-                "ms": ms,
-                "bare_ms": bare,
-                "trips": {name: trips[name] for name in ("Postgres", "Redis")},
-            }
-        )
 
 
 async def _each(times: int, trip: Callable[[], Awaitable[Any]]) -> None:
@@ -262,58 +256,47 @@ async def told(
             return Cursor(state.epoch, seq)
 
     cursors = await asyncio.gather(*(one(key) for key in keys))
-    await memory.hot_copies_written()
     return dict(zip(keys, cursors, strict=True))
 
 
-async def measure(
-    settings: Settings, redis: Redis, together: int, alone: int, messages: int
-) -> list[dict[str, Any]]:
-    """All of it: from Redis and from memory, then from Postgres alone."""
-    memory = memory_of(settings)
-    await memory.open(migrations=False)
-    cursors = await told(settings, memory, max(together, alone), messages)
-    keys = list(cursors)
-    waker = Waker(settings, memory, redis, cursors)
-    try:
-        await waker.open()
-        await waker.warm(keys[:_WARM])
-        await waker.alone("Redis", keys[:alone])
-        await waker.together("Redis", keys[:together])
-        await redis.flushall()
-        await waker.alone("Postgres", keys[:alone])
-        await waker.together("Postgres", keys[:together])
-    finally:
-        await waker.aclose()
-        await memory.aclose()
-    return waker.wakes
+async def serve(waker: Waker) -> None:
+    """Answer commands until stdin ends."""
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+    )
+    obey = {
+        "tell": waker.tell,
+        "alone": waker.alone,
+        "together": waker.together,
+        "forget": waker.forget,
+    }
+    while line := await lines.readline():
+        command: dict[str, Any] = orjson.loads(line)
+        answer = await obey[command.pop("do")](**command)
+        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 def main() -> None:
-    """Measure or forget, for the instance that is named."""
+    """Run one such host, at the stores of the instance that is named."""
     parser = argparse.ArgumentParser(prog="python -m bench.waker")
-    parser.add_argument("what", choices=("measure", "forget"))
     parser.add_argument("--checkout", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--together", type=int, default=1000)
-    parser.add_argument("--alone", type=int, default=100)
-    parser.add_argument("--messages", type=int, default=20)
     options = parser.parse_args()
     found = urls(Places(options.checkout, options.port, options.checkout / ".troupe"))
 
-    async def go() -> list[dict[str, Any]]:
+    async def go() -> None:
         redis: Redis = Redis.from_url(found["REDIS_URL"], protocol=2)  # pyright: ignore
+        waker = Waker(load({**os.environ, **found}), redis)
         try:
-            if options.what == "forget":
-                await redis.flushall()
-                return []
-            settings = load({**os.environ, **found})
-            return await measure(settings, redis, options.together, options.alone, options.messages)
+            await waker.open()
+            await serve(waker)
         finally:
+            await waker.aclose()
             await redis.aclose()
 
-    # As Ray does in the actor that a host is.
-    sys.stdout.buffer.write(orjson.dumps({"wakes": uvloop.run(go())}) + b"\n")
+    uvloop.run(go())  # as Ray does in the actor that a host is
 
 
 if __name__ == "__main__":
