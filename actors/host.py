@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
+from actors.collector import settle
 from actors.desk import Desk, Seat
 from actors.limits import HostLimits, SessionLimits
 from actors.metrics import HostMetrics
@@ -95,6 +96,7 @@ class HostShell:
         address = HostAddress(self._host_id, *await self._server.start(), self._server.token)
         self._reporter = spawn(self._report(self._runtime), name="host-report")
         self._meter = spawn(self._measure(self._runtime, self._memory), name="host-metrics")
+        settle()
         return Presence(address, ray.get_runtime_context().get_node_id(), self._draining)
 
     async def ping(self) -> str:

@@ -10,10 +10,13 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import conductor, report
+import aiohttp
+
+from bench import conductor, report, servers, sleep, wake
 from bench.facts import facts
-from bench.figures import Result
-from bench.plan import Plan, Target
+from bench.figures import Found
+from bench.generator import GeneratorError
+from bench.plan import PARTS, Part, Plan, Target
 from bench.verdict import checks
 
 
@@ -28,10 +31,14 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure Troupe beside a stateless proxy."
     )
+    parser.add_argument("--only", default=",".join(PARTS), metavar="PART,…", help="load,wake,sleep")
     parser.add_argument("--sessions", default=",".join(map(str, usual.counts)), metavar="N,N,…")
     parser.add_argument("--seconds", type=float, default=usual.window_s, help="counted, each time")
     parser.add_argument("--warm", type=float, default=usual.warm_s, help="seconds before that")
     parser.add_argument("--target", choices=("troupe", "proxy", "both"), default="both")
+    parser.add_argument("--waking", type=int, default=usual.waking, help="sessions, together")
+    parser.add_argument("--asleep", type=int, default=usual.asleep, help="sockets")
+    parser.add_argument("--talking", type=int, default=usual.talking, help="of those asleep")
     parser.add_argument("--out", type=Path, default=usual.out, help="folder of the results")
     parser.add_argument("--seed", type=int, default=usual.seed, help="of the think times")
     parser.add_argument("--generators", type=int, default=1, help="load generator processes")
@@ -40,6 +47,15 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
     parser.add_argument("--key", help="with --url: its bearer key")
     parser.add_argument("--strict", action="store_true", help="exit with 1 on a missed promise")
     options = parser.parse_args(words)
+    asked = options.only.split(",")
+    parts: tuple[Part, ...] = tuple(part for part in PARTS if part in asked)
+    if not parts or len(parts) != len(asked):
+        parser.error(f"--only takes some of {', '.join(PARTS)}, separated by commas")
+    if options.url:
+        # The others put servers into states that nobody else's are to be put into.
+        if options.only not in ("load", ",".join(PARTS)):
+            parser.error("--url measures the load alone")
+        parts = ("load",)
     targets: tuple[Target, ...] = usual.targets
     if options.target != "both":
         targets = (options.target,)
@@ -51,12 +67,18 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
         parser.error("--sessions takes whole numbers above 0, separated by commas")
     if options.seconds <= 0 or options.warm < 0 or options.generators < 1:
         parser.error("--seconds and --generators must be above 0, --warm not below")
+    if min(options.waking, options.talking) < 1 or options.talking > options.asleep:
+        parser.error("--waking and --talking must be above 0, --talking not above --asleep")
     plan = Plan(
+        parts=parts,
         counts=counts,
         targets=targets,
         window_s=options.seconds,
         warm_s=options.warm,
         seed=options.seed,
+        waking=options.waking,
+        asleep=options.asleep,
+        talking=options.talking,
         generators=options.generators,
         out=options.out,
         url=options.url,
@@ -66,22 +88,37 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
     return plan, options.strict
 
 
-async def measure(plan: Plan, logs: Path) -> list[Result]:
-    """Run the plan; results so far are kept when it is interrupted."""
-    results: list[Result] = []
+async def measure(plan: Plan, logs: Path) -> Found:
+    """Run the plan; what was found so far is kept when it is interrupted."""
+    found = Found()
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Whoever ends the run, the servers that it started end with it.
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    servers.allow_many_sockets()
     try:
-        async for one in conductor.run(plan, logs, say):
-            results.append(one)
-            for doubt in one.warnings:
-                say(f"    warning: {doubt}")
+        for part in plan.parts:
+            try:
+                await _measure_part(part, plan, logs, found)
+            except (servers.StartError, GeneratorError, aiohttp.ClientError) as error:
+                say(f"{part}: FAILED: {error}")
     except asyncio.CancelledError:
         say("interrupted; what was measured so far:")
-    return results
+    return found
+
+
+async def _measure_part(part: Part, plan: Plan, logs: Path, found: Found) -> None:
+    if part == "load":
+        async for one in conductor.run(plan, logs, say):
+            found.results.append(one)
+            for doubt in one.warnings:
+                say(f"    warning: {doubt}")
+    elif part == "wake":
+        async for one in wake.run(plan, logs, say):
+            found.wakes.append(one)
+    else:
+        found.sleeps.append(await sleep.run(plan, logs, say))
 
 
 def main() -> int:
@@ -89,21 +126,21 @@ def main() -> int:
     plan, strict = read_plan(sys.argv[1:])
     began = datetime.now(UTC)
     say(
-        f"{len(plan.counts) * len(plan.targets)} measurements, about "
-        f"{plan.estimate_s() / 60:.0f} minutes; provider: {plan.ttft_ms} ms + {plan.tokens} "
-        f"tokens x {plan.gap_ms} ms; sessions answer after {plan.think_s:g} s on average"
+        f"{', '.join(plan.parts)}: about {plan.estimate_s() / 60:.0f} minutes; "
+        f"provider: {plan.ttft_ms} ms + {plan.tokens} tokens x {plan.gap_ms} ms; "
+        f"sessions answer after {plan.think_s:g} s on average"
     )
     logs = Path(tempfile.mkdtemp(prefix="troupe-bench-"))
     say(f"what the servers print goes to {logs}")
-    results = asyncio.run(measure(plan, logs))
-    if not results:
+    found = asyncio.run(measure(plan, logs))
+    judged = checks(found)
+    if not judged:
         return 1
-    found = checks(results)
     machine = facts()
-    say(f"\n{report.table(results)}\n\n{report.breakdown(results)}\n\n{report.judgement(found)}\n")
+    say(f"\n{report.everything(found)}\n\n{report.judgement(judged)}\n")
     plan.out.mkdir(parents=True, exist_ok=True)
     name = began.strftime("%Y-%m-%dT%H%M%SZ")
-    document = report.document(plan, machine, results, found, began.isoformat())
+    document = report.document(plan, machine, found, judged, began.isoformat())
     title = f"{machine['cores']} cores, {machine['cpu']}; {began:%Y-%m-%d}; "
     title += f"Python {machine['python']}, Ray {machine['packages']['ray']}"
     # The plot needs a large library that a run without it can do without until here.
@@ -111,9 +148,9 @@ def main() -> int:
 
     for stem in (name, "latest"):
         report.save(document, plan.out / f"{stem}.json")
-        draw(results, title, plan.out / f"{stem}.png")
+        draw(found, title, plan.out / f"{stem}.png")
     say(f"kept: {plan.out / name}.json and .png, and as latest.*")
-    missed = any(check.passed is False for check in found)
+    missed = any(check.passed is False for check in judged)
     return 1 if strict and missed else 0
 
 

@@ -7,6 +7,7 @@ protocol: what a turn's figures mean is for `load` and `stats`.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -23,11 +24,16 @@ _ENDS = {
     "response.cancelled": "cancelled",
 }
 now = time.monotonic
+_serials = itertools.count(1)
 
 
 @dataclass(slots=True)
 class Turn:
-    """One turn as its client saw it. Times are CLOCK_MONOTONIC seconds, 0 where it never came."""
+    """One turn as its client saw it. Times are CLOCK_MONOTONIC seconds, 0 where it never came.
+
+    `woke`: the session's epoch had moved on since it last said something, so it was not in a
+    host's memory when the turn came.
+    """
 
     session: int
     number: int
@@ -35,6 +41,7 @@ class Turn:
     accepted: float = 0.0
     first: float = 0.0
     done: float = 0.0
+    woke: bool = False
     outcome: str = ""
     response_id: str = ""
     deltas: list[str] = field(default_factory=list[str])
@@ -73,8 +80,11 @@ class Session(asyncio.Protocol):
         self, owner: Owner, number: int, host: str, path: str, headers: dict[str, str], model: str
     ) -> None:
         self.number = number
+        # A conversation may be opened again, and must not hear a message twice of the same id.
+        self._serial = next(_serials)
         self.turn: Turn | None = None
         self.is_open = False
+        self.is_compressed = False
         self.turns = 0
         self._owner = owner
         self._request, self._accept = frames.upgrade_request(host, path, headers)
@@ -84,6 +94,7 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._closing = False
         self._seq = -1
+        self._epoch = -1
         self._reason = "connection lost"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -113,19 +124,20 @@ class Session(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.abort()
 
-    def start(self, text: str) -> None:
+    def start(self, text: str) -> Turn:
         """Send one turn. The session must be open and without a running turn."""
         assert self._transport is not None and self.turn is None
         self.turns += 1
         request = {
             "type": "response.create",
-            "id": f"bench-{self.number}-{self.turns}",
+            "id": f"bench-{self._serial}-{self.turns}",
             "model": self._model,
             "input": text,
         }
         frame = frames.encode(frames.TEXT, orjson.dumps(request))
-        self.turn = Turn(self.number, self.turns, now())
+        turn = self.turn = Turn(self.number, self.turns, now())
         self._transport.write(frame)
+        return turn
 
     def close(self) -> None:
         """Say goodbye and drop the socket; the owner hears nothing more of it."""
@@ -150,7 +162,9 @@ class Session(asyncio.Protocol):
         head, found, rest = self._head.partition(b"\r\n\r\n")
         if not found:
             return b""
-        frames.check_upgrade(head, self._accept)
+        self.is_compressed = frames.check_upgrade(head, self._accept)
+        if self.is_compressed:
+            self._reader.expect_compressed()
         self._head = None
         assert self._transport is not None
         self._transport.write(frames.encode(frames.TEXT, b'{"type":"session.open"}'))
@@ -163,8 +177,12 @@ class Session(asyncio.Protocol):
             if seq != self._seq + 1 and self._seq >= 0:
                 self._owner.gap(self)
             self._seq = seq
+        epoch_before, self._epoch = self._epoch, event.get("epoch", self._epoch)
         turn = self.turn
         if kind == "session.opened":
+            if self.is_open:  # said anew in mid-socket: what was missed could not be given back
+                self._owner.gap(self)
+                return
             self.is_open = True
             self._owner.opened(self)
         elif turn is None:
@@ -179,6 +197,7 @@ class Session(asyncio.Protocol):
             turn.deltas.append(event["delta"])
         elif kind == "response.accepted":
             turn.accepted = now()
+            turn.woke = self._epoch > epoch_before
             turn.response_id = event["response_id"]
         elif kind in _ENDS:
             turn.final = output_text(event.get("response") or {})

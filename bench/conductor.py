@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,8 @@ Say = Callable[[str], None]
 _REHEARSAL_SESSIONS = 32
 _REHEARSAL_TURNS = 3
 _CREATES_AT_ONCE = 16
-_OPENS_AT_ONCE = 64
-_LIMIT_S = 60.0
+OPENS_AT_ONCE = 64
+LIMIT_S = 60.0
 _LOOK_S = 0.5
 _SOON_S = 0.3
 
@@ -41,7 +40,6 @@ async def run(plan: Plan, logs: Path, say: Say) -> AsyncIterator[Result]:
 
     A target that does not come up is reported with what it printed last, and left out.
     """
-    servers.allow_many_sockets()
     steps: list[tuple[int, Target]] = [
         (sessions, target) for sessions in plan.counts for target in plan.targets
     ]
@@ -76,15 +74,11 @@ async def _measure(
         generators(server.url, plan) as load,
     ):
         say(f"up after {server.started_in_s:.0f} s; warming up")
-        rehearsal = await _paths(target, server.url, plan, _REHEARSAL_SESSIONS)
-        await load.open(rehearsal, at_once=_OPENS_AT_ONCE, timeout_s=_LIMIT_S)
-        for _ in range(_REHEARSAL_TURNS):
-            await load.once(spread_s=0.5, timeout_s=_LIMIT_S)
-        await load.close()
-        paths = await _paths(target, server.url, plan, sessions)
+        await rehearse(target, server.url, plan, load)
+        paths = await new_paths(target, server.url, plan, sessions)
         errors, idle = await _idle(plan, server.processes, load, paths, say)
         say(f"load: {plan.warm_s:.0f} s to settle, then {plan.window_s:.0f} s counted")
-        raw, usage = await _load(plan, server.processes, load, simulator_pid)
+        raw, usage = await under_load(plan, server.processes, load, simulator_pid)
         await load.close()
         done = result(
             plan,
@@ -101,12 +95,21 @@ async def _measure(
         return done
 
 
-async def _paths(target: Target, url: str, plan: Plan, count: int) -> list[str]:
+async def rehearse(target: Target, url: str, plan: Plan, load: Generators) -> None:
+    """Some sessions and turns that are not counted."""
+    paths = await new_paths(target, url, plan, _REHEARSAL_SESSIONS)
+    await load.open(paths, at_once=OPENS_AT_ONCE, timeout_s=LIMIT_S)
+    for _ in range(_REHEARSAL_TURNS):
+        await load.once(spread_s=0.5, timeout_s=LIMIT_S)
+    await load.close()
+
+
+async def new_paths(target: Target, url: str, plan: Plan, count: int) -> list[str]:
     """Sockets of `count` new conversations; the proxy takes any name, Troupe creates them."""
     if target == "proxy":
         return [f"/v1/conversations/conv_{index}/ws" for index in range(count)]
     gate = asyncio.Semaphore(_CREATES_AT_ONCE)
-    limit = aiohttp.ClientTimeout(total=_LIMIT_S)
+    limit = aiohttp.ClientTimeout(total=LIMIT_S)
     async with aiohttp.ClientSession(timeout=limit, headers=plan.headers) as client:
 
         async def one() -> str:
@@ -123,37 +126,60 @@ async def _idle(
     """Connect and activate all sessions; what went wrong, and what they cost while silent."""
     await asyncio.sleep(plan.idle_s / 2)
     before = processes.pss_kb()
-    say("connecting")
-    errors: Counter[str] = Counter()
-    opened = await load.open(paths, at_once=_OPENS_AT_ONCE, timeout_s=_LIMIT_S)
-    errors.update({f"open: {why}": count for why, count in opened["failed"].items()})
-    say(f"{opened['opened']} connected; one turn each")
-    once = await load.once(spread_s=plan.activation_s(len(paths)), timeout_s=_LIMIT_S)
-    outcomes = once["outcomes"].items()
-    errors.update({f"first turn: {how}": count for how, count in outcomes if how != "ok"})
+    errors = await connected(plan, load, paths, say)
     say(f"silence for {plan.idle_s:.0f} s")
     await asyncio.sleep(plan.idle_s / 2)
+    return errors, await at_rest(plan, processes, before, len(paths))
+
+
+async def connected(plan: Plan, load: Generators, paths: list[str], say: Say) -> dict[str, int]:
+    """Connect all sessions and have one turn each; what went wrong."""
+    say("connecting")
+    opened = await load.open(paths, at_once=OPENS_AT_ONCE, timeout_s=LIMIT_S)
+    errors = failures(opened, "open")
+    say(f"{opened['opened']} connected; one turn each")
+    once = await load.once(spread_s=plan.activation_s(len(paths)), timeout_s=LIMIT_S)
+    return errors | failures(once, "first turn")
+
+
+def failures(answer: dict[str, Any], what: str) -> dict[str, int]:
+    """What went wrong, in an answer of the generators to `open` or `once`."""
+    outcomes: dict[str, int] = answer.get("failed") or answer.get("outcomes") or {}
+    return {f"{what}: {how}": count for how, count in outcomes.items() if how != "ok"}
+
+
+async def at_rest(
+    plan: Plan, processes: Processes, before_kb: Mapping[str, float], sessions: int
+) -> Idle:
+    """What these connected sessions cost while nothing happens."""
     processes.look()
     began, used = time.monotonic(), processes.cpu_s()
     await asyncio.sleep(plan.idle_s)
     processes.look()
-    idle = Idle(
-        sessions=len(paths),
-        before_kb=before,
+    return Idle(
+        sessions=sessions,
+        before_kb=before_kb,
         after_kb=processes.pss_kb(),
         cpu_s=stats.growth(used, processes.cpu_s()),
         watched_s=time.monotonic() - began,
     )
-    return dict(errors), idle
 
 
-async def _load(
-    plan: Plan, processes: Processes, load: Generators, simulator_pid: int
+async def under_load(
+    plan: Plan,
+    processes: Processes,
+    load: Generators,
+    simulator_pid: int,
+    talking: int | None = None,
 ) -> tuple[dict[str, Any], Usage]:
-    """The load, and the CPU that everybody used while the window was open."""
+    """The load, and the CPU that everybody used while the window was open.
+
+    Args:
+        talking: How many of the sessions; None: all.
+    """
     begin = time.monotonic() + _SOON_S
     raw, usage = await asyncio.gather(
-        load.run(plan, begin), _watch(plan, processes, load.pids, simulator_pid, begin)
+        load.run(plan, begin, talking), _watch(plan, processes, load.pids, simulator_pid, begin)
     )
     return raw, usage
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from bench import stats
 from bench.plan import Plan, Target
@@ -91,6 +91,69 @@ class Result:
     def damaged(self) -> int:
         """Tokens lost or doubled, and texts that are not what was sent."""
         return self.lost + self.doubled + self.disordered + self.final_differs + self.seq_gaps
+
+
+Source = Literal["memory", "Redis", "Postgres"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """How long sessions take to wake from one place. Times in ms.
+
+    Args:
+        seen: `host`: from the command until the session's answer leaves. `client`: from the
+            frame with a message until `response.accepted`, its durable write included.
+        source: The first place that still had the session's context.
+        at_once: How many woke together.
+        bare_ms: As many round trips to Redis and Postgres that do nothing, of one wake or of all
+            that woke together; None where they were not measured.
+        trips: How many those are.
+        woke: How many sessions woke; None where it is not known from outside.
+    """
+
+    seen: Literal["host", "client"]
+    source: Source
+    at_once: int
+    ms: dict[str, float]
+    bare_ms: dict[str, float] | None = None
+    trips: dict[str, int] = field(default_factory=dict[str, int])
+    woke: int | None = None
+    errors: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Sockets connected and asleep, and a few that talk among them.
+
+    Args:
+        plain, offering: What each socket costs (see `Idle.figures`), without and with the client's
+            offer of compression.
+        compressed: Sockets on which the server agreed to it.
+        asked, woke: Sessions that were said something after the silence, and how many of them
+            were asleep.
+        among: Those that talk while the others sleep.
+        alone: As many that talk, the others gone.
+        errors: What went wrong before any of them talked.
+    """
+
+    sockets: int
+    plain: dict[str, Any]
+    offering: dict[str, Any]
+    compressed: int
+    asked: int
+    woke: int
+    among: Result
+    alone: Result
+    errors: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that a run has measured."""
+
+    results: list[Result] = field(default_factory=list[Result])
+    wakes: list[Wake] = field(default_factory=list[Wake])
+    sleeps: list[Sleep] = field(default_factory=list[Sleep])
 
 
 def result(

@@ -10,9 +10,15 @@ import base64
 import hashlib
 import os
 import struct
+import zlib
+from typing import Any
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+BROWSERS_OFFER = {"Sec-WebSocket-Extensions": "permessage-deflate; client_max_window_bits"}
+"""A header with which browsers offer compression (RFC 7692)."""
+_SHORTENED = b"\x00\x00\xff\xff"
+"""The end that a compressed message is sent without."""
 
 
 class FrameError(Exception):
@@ -46,16 +52,19 @@ def upgrade_request(host: str, path: str, headers: dict[str, str]) -> tuple[byte
     return request.encode(), accept
 
 
-def check_upgrade(head: bytes, accept: bytes) -> None:
-    """Raise FrameError unless `head` (status line and headers) accepts the upgrade."""
+def check_upgrade(head: bytes, accept: bytes) -> bool:
+    """Raise FrameError unless `head` (status line and headers) accepts the upgrade.
+
+    Gives back whether the server agreed to compress.
+    """
     status, _, rest = head.partition(b"\r\n")
     if status.split(b" ", 2)[1:2] != [b"101"]:
         raise FrameError(f"upgrade refused: {status.decode('latin-1')}")
-    for line in rest.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"sec-websocket-accept" and value.strip() == accept:
-            return
-    raise FrameError("upgrade answered with a wrong Sec-WebSocket-Accept")
+    lines = (line.partition(b":") for line in rest.split(b"\r\n"))
+    headers = {name.strip().lower(): value.strip() for name, _, value in lines}
+    if headers.get(b"sec-websocket-accept") != accept:
+        raise FrameError("upgrade answered with a wrong Sec-WebSocket-Accept")
+    return b"permessage-deflate" in headers.get(b"sec-websocket-extensions", b"")
 
 
 class FrameReader:
@@ -67,9 +76,14 @@ class FrameReader:
 
     def __init__(self, max_bytes: int = 1 << 22) -> None:
         self._max = max_bytes
+        self._inflater: Any = None
         self._rest = b""
         self._opcode = CONTINUATION
         self._parts: list[bytes] = []
+
+    def expect_compressed(self) -> None:
+        """Compression was agreed on: messages may come compressed, each after those before it."""
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The messages that `data` completes, as (opcode, payload)."""
@@ -104,8 +118,10 @@ class FrameReader:
     def _unusual(self, head: int, payload: bytes, messages: list[tuple[int, bytes]]) -> None:
         """Everything but a whole text message: control frames, binary, fragments."""
         final, opcode = head & 0x80, head & 0x0F
-        if head & 0x70:
-            raise FrameError("reserved bits set: no extension was agreed on")
+        if head & 0x40 and self._inflater is not None and final and opcode == TEXT:
+            payload = self._inflater.decompress(payload + _SHORTENED, self._max)
+        elif head & 0x70:
+            raise FrameError("reserved bits set that were not agreed on")
         if opcode >= CLOSE:
             if not final or len(payload) > 125:
                 raise FrameError("a control frame that is fragmented or too long")

@@ -2,12 +2,14 @@
 
 It is driven by JSON lines on stdin and answers each with one JSON line on stdout:
 
-    {"do": "open", "paths": [...], "at_once": 64, "timeout_s": 60}
-        -> {"opened": 100, "failed": {"reason": count}}
-    {"do": "once", "spread_s": 5, "timeout_s": 60}     one turn for each session, spread over time
-        -> {"outcomes": {"ok": 100}, "turn_ms": [...]}
-    {"do": "run", "begin": T, "warm_s": 8, "window_s": 40, "drain_s": 30, "think_s": 5, "seed": 1}
-        -> the figures of `Window.figures`
+    {"do": "open", "paths": [...], "at_once": 64, "timeout_s": 60, "offer": false}
+        -> {"opened": 100, "failed": {"reason": count}, "compressed": 0}
+    {"do": "once", "spread_s": 5, "timeout_s": 60, "first": 0, "count": null}
+        -> {"outcomes": {"ok": 100}, "turn_ms": [...], "accepted_ms": [...], "woke": 0}
+        one turn for each of these sessions, spread over time; "spread_s" null: one after the other
+    {"do": "run", "begin": T, "warm_s": 8, "window_s": 40, "drain_s": 30, "think_s": 5, "seed": 1,
+     "talking": null}
+        -> the figures of `Window.figures`; "talking": so many of the sessions, the others listen
     {"do": "close"} -> {"closed": 100}
 
 Times are CLOCK_MONOTONIC seconds, which all processes of a machine share: the conductor can read
@@ -32,6 +34,7 @@ import orjson
 import uvloop
 
 from bench.client import OK, Session, Turn, now
+from bench.frames import BROWSERS_OFFER
 from bench.window import Window
 
 _LAG_PERIOD_S = 0.05
@@ -72,15 +75,22 @@ class Load:
         window.add(turn)
         self._think(session)
 
-    async def open(self, paths: list[str], at_once: int, timeout_s: float) -> dict[str, Any]:
-        """Open a socket to each path, at most `at_once` handshakes at a time."""
+    async def open(
+        self, paths: list[str], at_once: int, timeout_s: float, offer: bool
+    ) -> dict[str, Any]:
+        """Open a socket to each path, at most `at_once` handshakes at a time.
+
+        Args:
+            offer: Offer compression, as browsers do.
+        """
         gate = asyncio.Semaphore(at_once)
         first = len(self._sessions)
+        headers = {**self._headers, **BROWSERS_OFFER} if offer else self._headers
 
         async def one(number: int, path: str) -> str:
             async with gate:
                 session = Session(
-                    self, number, f"{self._host}:{self._port}", path, self._headers, self._model
+                    self, number, f"{self._host}:{self._port}", path, headers, self._model
                 )
                 heard = self._waiting[session] = self._loop.create_future()
                 try:
@@ -98,29 +108,50 @@ class Load:
         outcomes = await asyncio.gather(*(one(first + i, path) for i, path in enumerate(paths)))
         failed = Counter(outcome for outcome in outcomes if outcome != OK)
         self._sessions.sort(key=lambda session: session.number)
-        return {"opened": len(paths) - failed.total(), "failed": dict(failed)}
+        return {
+            "opened": len(paths) - failed.total(),
+            "failed": dict(failed),
+            "compressed": sum(session.is_compressed for session in self._sessions[first:]),
+        }
 
-    async def once(self, spread_s: float, timeout_s: float) -> dict[str, Any]:
-        """One turn for each session, started evenly over `spread_s`."""
-        turns_ms: list[float] = []
+    async def once(
+        self, spread_s: float | None, timeout_s: float, first: int, count: int | None
+    ) -> dict[str, Any]:
+        """One turn for each of some sessions, started evenly over `spread_s`.
 
-        async def one(index: int, session: Session) -> str:
-            await asyncio.sleep(spread_s * index / len(self._sessions))
+        Args:
+            spread_s: None: each starts when the one before it is over.
+            first: Index of the first session.
+            count: How many; None: all from there on.
+        """
+        sessions = self._sessions[first : None if count is None else first + count]
+        turns: list[Turn] = []
+
+        async def one(after_s: float, session: Session) -> str:
+            await asyncio.sleep(after_s)
             if not session.is_open:
                 return "socket lost"
             heard = self._waiting[session] = self._loop.create_future()
-            sent = now()
-            session.start("What do you remember of this?")
+            turn = session.start("What do you remember of this?")
             try:
                 async with asyncio.timeout(timeout_s):
                     outcome = await heard
             except TimeoutError:
                 return session.give_up()
-            turns_ms.append((now() - sent) * 1000)
+            turns.append(turn)
             return outcome
 
-        outcomes = await asyncio.gather(*(one(i, s) for i, s in enumerate(self._sessions)))
-        return {"outcomes": dict(Counter(outcomes)), "turn_ms": turns_ms}
+        if spread_s is None:
+            outcomes = [await one(0.0, session) for session in sessions]
+        else:
+            after_s = spread_s / max(1, len(sessions))
+            outcomes = await asyncio.gather(*(one(after_s * i, s) for i, s in enumerate(sessions)))
+        return {
+            "outcomes": dict(Counter(outcomes)),
+            "turn_ms": [(turn.done - turn.sent) * 1000 for turn in turns],
+            "accepted_ms": [(turn.accepted - turn.sent) * 1000 for turn in turns if turn.accepted],
+            "woke": sum(turn.woke for turn in turns),
+        }
 
     async def run(
         self,
@@ -130,13 +161,14 @@ class Load:
         drain_s: float,
         think_s: float,
         seed: int,
+        talking: int | None,
     ) -> dict[str, Any]:
         """The load itself: think, ask, read, again; counted while the window is open."""
         window = Window(begin + warm_s, begin + warm_s + window_s, self._tokens)
         self._window, self._think_s, self._random = window, think_s, random.Random(seed)
         self._gaps, self._lost = 0, Counter()
         await asyncio.sleep(max(0.0, begin - now()))
-        for session in self._sessions:
+        for session in self._sessions[:talking]:
             self._think(session)
         await asyncio.sleep(window.opens - now())
         self._lag_ms = []

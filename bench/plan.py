@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 Target = Literal["troupe", "proxy"]
+Part = Literal["load", "wake", "sleep"]
+PARTS: tuple[Part, ...] = ("load", "wake", "sleep")
+
+_START_S = 45.0
+_TO_SLEEP_S = 28.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +21,15 @@ class Plan:
     `window_s` is counted, `warm_s` before it is not; `drain_s` bounds the wait for turns that
     were sent inside the window. The provider sends `tokens` numbered tokens `gap_ms` apart, the
     first after `ttft_ms`.
+
+    The part `wake` has `waking` sessions wake together and `waking_alone` one at a time, each with
+    `waking_messages` messages to remember. The part `sleep` has `asleep` sockets connected and
+    asleep, `talking` of which then talk.
+
+    `settings`: variables that Troupe is started with beyond those that lead it to the provider.
     """
 
+    parts: tuple[Part, ...] = PARTS
     counts: tuple[int, ...] = (100, 500, 1000, 2000)
     targets: tuple[Target, ...] = ("troupe", "proxy")
     window_s: float = 40.0
@@ -29,12 +41,18 @@ class Plan:
     ttft_ms: int = 300
     gap_ms: int = 20
     tokens: int = 40
+    waking: int = 1000
+    waking_alone: int = 100
+    waking_messages: int = 20
+    asleep: int = 5000
+    talking: int = 200
     generators: int = 1
     start_limit_s: float = 240.0
     out: Path = Path("bench/results")
     url: str | None = None
     pid: int | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
+    settings: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def provider_model(self) -> str:
@@ -52,10 +70,21 @@ class Plan:
 
     def estimate_s(self) -> float:
         """About how long the run takes."""
+        parts = {"load": self._load_s, "wake": self._wake_s, "sleep": self._sleep_s}
+        return sum(parts[part]() for part in self.parts)
+
+    def _load_s(self) -> float:
         total = 0.0
         for target in self.targets:
-            start = 45.0 if target == "troupe" and self.url is None else 3.0
+            start = _START_S if target == "troupe" and self.url is None else 3.0
             for sessions in self.counts:
                 once = self.activation_s(sessions) + 2 * self.idle_s + sessions / 150
                 total += start + once + self.warm_s + self.window_s + 3.0
         return total
+
+    def _wake_s(self) -> float:
+        return _START_S + self.activation_s(self.waking) + self.waking / 15 + 4 * _TO_SLEEP_S
+
+    def _sleep_s(self) -> float:
+        opening = self.asleep / 60 + self.activation_s(self.asleep)
+        return _START_S + opening + 3 * _TO_SLEEP_S + 2 * (self.warm_s + self.window_s + 5.0)

@@ -9,18 +9,44 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.figures import Result
-from bench.verdict import ADDED_P95_MS_AT_1000, KB_PER_SESSION, TURN_P95_MS_AT_2000
+from bench.figures import Found, Result, Sleep, Wake
+from bench.verdict import (
+    ADDED_P95_MS_AT_1000,
+    KB_PER_SESSION,
+    TURN_P95_MS_AT_2000,
+    WAKE_TOGETHER_MS,
+)
 
 _COLOURS = {"troupe": "#b3432b", "proxy": "#4a6b8a"}
 
 
-def draw(results: Sequence[Result], title: str, path: Path) -> None:
-    """Write a PNG with four panels."""
+def draw(found: Found, title: str, path: Path) -> None:
+    """Write a PNG with a panel for each thing that was measured."""
+    rest = bool(found.wakes) + bool(found.sleeps)
+    rows = 2 * bool(found.results) + bool(rest)
     # Typed loosely: matplotlib's own annotations are partial.
-    figure: Any = Figure(figsize=(11, 7.5), layout="constrained")
+    figure: Any = Figure(figsize=(11, 3.75 * rows), layout="constrained")
     figure.suptitle(title, fontsize=10)
-    panels: list[Any] = list(figure.subplots(2, 2).flat)
+    panels: list[Any] = list(figure.subplots(rows, 2, squeeze=False).flat)
+    if found.results:
+        _load(panels[:4], found.results)
+    lowest = panels[-2:] if rest else []
+    if found.wakes:
+        _wakes(lowest.pop(0), found.wakes)
+    if found.sleeps:
+        _sleep(lowest.pop(0), found.sleeps[-1])
+    for axis in lowest:
+        axis.set_axis_off()
+        panels.remove(axis)
+    for axis in panels:
+        axis.grid(alpha=0.25)
+        axis.legend(fontsize=7)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_figure(path, dpi=120)
+
+
+def _load(panels: Sequence[Any], results: Sequence[Result]) -> None:
+    """Latency, cost and memory of sessions at work."""
     added, turn, cost, memory = panels
     for target, colour in _COLOURS.items():
         mine = [one for one in results if one.target == target]
@@ -43,11 +69,6 @@ def draw(results: Sequence[Result], title: str, path: Path) -> None:
     added.set(title="added time to first token (ms)", yscale="log", xlabel="sessions")
     turn.set(title="turn time, p95 (ms)", xlabel="sessions", ylim=(0, None))
     memory.set(title="memory of an idle session (KB)", xlabel="sessions", ylim=(0, None))
-    for axis in panels:
-        axis.grid(alpha=0.25)
-        axis.legend(fontsize=7)
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.print_figure(path, dpi=120)
 
 
 def _costs(axis: Any, results: Sequence[Result]) -> None:
@@ -67,3 +88,31 @@ def _costs(axis: Any, results: Sequence[Result]) -> None:
     names = [f"{one.target}\n{one.sessions}" for one in results]
     axis.set_xticks(range(len(names)), names, fontsize=7)
     axis.set(title="CPU-ms a turn, all server processes")
+
+
+def _wakes(axis: Any, wakes: Sequence[Wake]) -> None:
+    """Bars: p95 of waking, and of as many bare round trips, by where it is seen from."""
+    for place, wake in enumerate(wakes):
+        axis.bar(place, wake.ms["p95"], color=_COLOURS["troupe"], width=0.7)
+        if wake.bare_ms is not None:
+            axis.bar(place, wake.bare_ms["p95"], color=_COLOURS["proxy"], width=0.4)
+    axis.bar(0, 0, color=_COLOURS["troupe"], label="p95")
+    axis.bar(0, 0, color=_COLOURS["proxy"], label="p95 of its bare round trips")
+    axis.axhline(WAKE_TOGETHER_MS, color="black", lw=0.8, ls=":", label="limit, in a host")
+    names = [f"{wake.seen}\n{wake.source}\n{wake.at_once}" for wake in wakes]
+    axis.set_xticks(range(len(names)), names, fontsize=6)
+    axis.set(title="waking (ms)", yscale="log")
+
+
+def _sleep(axis: Any, sleep: Sleep) -> None:
+    """Stacked bars: memory of a sleeping session by kind of process."""
+    for place, cost in enumerate((sleep.plain, sleep.offering)):
+        bottom = 0.0
+        by_kind: dict[str, float] = cost["kb_per_session_by_kind"]
+        for index, (kind, kb) in enumerate(sorted(by_kind.items())):
+            label = kind if place == 0 and kb > 0 else None
+            axis.bar(place, max(kb, 0.0), bottom=bottom, color=f"C{index % 10}", label=label)
+            bottom += max(kb, 0.0)
+    axis.axhline(KB_PER_SESSION, color="black", lw=0.8, ls=":", label="limit")
+    axis.set_xticks([0, 1], ["plain", "offering compression"], fontsize=7)
+    axis.set(title=f"memory of a sleeping session, {sleep.sockets} of them (KB)")

@@ -10,13 +10,17 @@ from typing import Any
 
 import orjson
 
-from bench.figures import Result
+from bench.figures import Found, Result, Sleep, Wake
 from bench.plan import Plan
 from bench.verdict import Check, ratio
 
 _COLUMNS = (
     *("sessions", "target", "turns", "turns/s", "added-p50", "added-p95", "added-p99"),
     *("turn-p50", "turn-p95", "errors", "lost", "doubled", "CPU-ms/turn", "ratio", "KB/session"),
+)
+_WAKE_COLUMNS = (
+    *("waking, ms", "from", "at once", "p50", "p95", "max", "woke", "round trips"),
+    *("bare-p50", "bare-p95", "above-p95"),
 )
 _SMALL_CPU_MS = 0.005
 _SMALL_KB = 0.5
@@ -85,6 +89,47 @@ def _bench_table(results: Sequence[Result]) -> str:
     return _aligned(rows)
 
 
+def wakes(found: Sequence[Wake]) -> str:
+    """How long waking takes, and what as many bare round trips take. Times in ms."""
+    rows = [list(_WAKE_COLUMNS)]
+    for wake in found:
+        trips = ", ".join(f"{many} {store}" for store, many in wake.trips.items() if many)
+        bare = wake.bare_ms
+        above = {} if bare is None else {"p95": wake.ms["p95"] - bare["p95"]}
+        rows.append(
+            [
+                f"seen by the {wake.seen}",
+                wake.source,
+                str(wake.at_once),
+                *(f"{wake.ms[p]:.1f}" for p in ("p50", "p95", "max")),
+                "" if wake.woke is None else str(wake.woke),
+                trips,
+                *(_figure((bare or {}).get(p), 1) for p in ("p50", "p95")),
+                _figure(above.get("p95"), 1),
+            ]
+        )
+    return _aligned(rows)
+
+
+def sleep(found: Sleep) -> str:
+    """What sleeping sockets cost, and what those that talk notice of them."""
+    costs = (found.plain, found.offering)
+    by_kind: list[dict[str, float]] = [cost["kb_per_session_by_kind"] for cost in costs]
+    memory = [["KB/sleeping session", "plain", "offering compression"]]
+    memory += (
+        [kind, *(_figure(figures.get(kind), 2) for figures in by_kind)]
+        for kind in _kinds(by_kind, _SMALL_KB / 5)
+    )
+    memory.append(["all", *(_figure(cost["kb_per_session"], 1) for cost in costs)])
+    memory.append(["(before: MB)", *(_figure(cost["base_mb"], 0) for cost in costs)])
+    memory.append(["(at rest: cores)", *(_figure(cost["cores"], 2) for cost in costs)])
+    talk = [["", *_COLUMNS[2:11], "CPU-ms/turn"]]
+    for name, one in ((f"among {found.sockets}", found.among), ("alone", found.alone)):
+        row = _row(one, ())
+        talk.append([f"{one.sessions} talking {name}", *row[2:11], row[12]])
+    return "\n\n".join((_aligned(memory), _aligned(talk)))
+
+
 def _kinds(by_kind: Sequence[dict[str, float]], least: float) -> list[str]:
     """All kinds that matter somewhere, in the order of their largest figure."""
     largest: dict[str, float] = {}
@@ -118,7 +163,7 @@ def judgement(checks: Sequence[Check]) -> str:
 def document(
     plan: Plan,
     machine: dict[str, Any],
-    results: Sequence[Result],
+    found: Found,
     checks: Sequence[Check],
     began: str,
 ) -> dict[str, Any]:
@@ -129,8 +174,21 @@ def document(
         "machine": machine,
         "plan": {**settings, "out": str(plan.out)},
         "checks": [check._asdict() for check in checks],
-        "results": [{**asdict(one), "damaged": one.damaged} for one in results],
+        "results": [{**asdict(one), "damaged": one.damaged} for one in found.results],
+        "wakes": [asdict(one) for one in found.wakes],
+        "sleeps": [asdict(one) for one in found.sleeps],
     }
+
+
+def everything(found: Found) -> str:
+    """All tables of what was measured."""
+    parts: list[str] = []
+    if found.results:
+        parts += [table(found.results), breakdown(found.results)]
+    if found.wakes:
+        parts.append(wakes(found.wakes))
+    parts += (sleep(one) for one in found.sleeps)
+    return "\n\n".join(parts)
 
 
 def save(document: dict[str, Any], path: Path) -> None:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -35,11 +35,15 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: where it answers and what it is made of."""
+    """A running server: where it answers and what it is made of.
+
+    `home`: the copy of the checkout that it runs in, where that was made for it.
+    """
 
     url: str
     processes: Processes
     started_in_s: float
+    home: Path | None = None
 
 
 def free_port() -> int:
@@ -98,14 +102,16 @@ async def server(target: Target, plan: Plan, provider: str, log: Path) -> AsyncG
         if target == "proxy":
             command = ["-m", "bench.proxy", "--port", str(port), "--provider", f"{provider}/v1"]
             command += ["--model", plan.provider_model]
-            folder, probe = ROOT, "/"
+            folder, probe, home = ROOT, "/", None
         else:
             command = ["-m", "launcher", "run", "--port", str(port)]
             environ |= troupe_environ(plan, provider)
-            folder, probe = stack.enter_context(own_checkout()), "/readyz"
-        yield await stack.enter_async_context(
+            folder = home = stack.enter_context(own_checkout())
+            probe = "/readyz"
+        running = await stack.enter_async_context(
             _running(command, folder, environ, f"http://127.0.0.1:{port}", probe, plan, log)
         )
+        yield replace(running, home=home)
 
 
 @contextlib.contextmanager
@@ -162,6 +168,7 @@ async def _running(
 def troupe_environ(plan: Plan, provider: str) -> dict[str, str]:
     """Settings that make the agent `gpt` speak with the scripted provider, and no other be used."""
     return {
+        **plan.settings,
         "OPENAI_API_KEY": "bench",
         "OPENAI_BASE_URL": f"{provider}/v1",
         "TROUPE_SIMULATOR__URL": provider,

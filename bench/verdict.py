@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.figures import Result
+from bench.figures import Found, Result, Sleep, Wake
 from bench.plan import Target
 
 
@@ -22,12 +22,26 @@ ADDED_P95_MS_AT_1000 = 75.0
 COST_RATIO_AT_1000 = 2.0
 TURN_P95_MS_AT_2000 = 2000.0
 KB_PER_SESSION = 60.0
+WAKE_ABOVE_TRIPS_MS = 10.0
+WAKE_TOGETHER_MS = 100.0
+ADDED_P95_MORE_MS = 10.0
+"""What those that talk may notice of those that sleep: about what two runs alone differ by."""
 _ENOUGH_SESSIONS = 500
 """Of fewer sessions the memory drowns in what servers take and give back by themselves."""
 
 
-def checks(results: Sequence[Result]) -> list[Check]:
-    """Every promise with its figure."""
+def checks(found: Found) -> list[Check]:
+    """Every promise with its figure, for the parts that were run."""
+    checks = load_checks(found.results) if found.results else []
+    if found.wakes:
+        checks += wake_checks(found.wakes)
+    for sleep in found.sleeps:
+        checks += sleep_checks(sleep)
+    return checks
+
+
+def load_checks(results: Sequence[Result]) -> list[Check]:
+    """What is promised of sessions at work."""
     at_1000, at_2000 = _of(results, "troupe", 1000), _of(results, "troupe", 2000)
     proxy = _of(results, "proxy", 1000)
     largest = max(
@@ -62,6 +76,85 @@ def checks(results: Sequence[Result]) -> list[Check]:
             largest.idle["kb_per_session"] if largest else None,
             KB_PER_SESSION,
             "KB",
+        ),
+    ]
+
+
+def wake_checks(wakes: Sequence[Wake]) -> list[Check]:
+    """What is promised of sessions that wake."""
+    inside = [wake for wake in wakes if wake.seen == "host"]
+    alone = next((w for w in inside if (w.source, w.at_once) == ("Postgres", 1)), None)
+    above = alone.ms["p95"] - alone.bare_ms["p95"] if alone and alone.bare_ms else None
+    together = [wake for wake in inside if wake.at_once > 1]
+    count = max((wake.at_once for wake in together), default=0)
+    clients = [wake for wake in wakes if wake.seen == "client"]
+    wrong = [
+        f"{wake.woke} of {wake.ms['count']:.0f} woke from {wake.source}"
+        for wake in clients
+        if wake.woke != (0 if wake.source == "memory" else wake.ms["count"])
+    ]
+    wrong += [f"{many} x {why}" for wake in clients for why, many in wake.errors.items()]
+    return [
+        _below(
+            "waking from Postgres: p95 at most "
+            f"{WAKE_ABOVE_TRIPS_MS:.0f} ms above its bare round trips",
+            above,
+            WAKE_ABOVE_TRIPS_MS,
+            "ms",
+            or_equal=True,
+        ),
+        *(
+            _below(
+                f"{count} sessions waking together from {wake.source}: "
+                f"all within {WAKE_TOGETHER_MS:.0f} ms",
+                wake.ms["max"],
+                WAKE_TOGETHER_MS,
+                "ms",
+            )
+            for wake in together
+        ),
+        Check(
+            "every session was where it was to wake from, and answered",
+            "; ".join(wrong) or ("all" if clients else "not measured"),
+            not wrong if clients else None,
+        ),
+    ]
+
+
+def sleep_checks(sleep: Sleep) -> list[Check]:
+    """What is promised of sockets that are connected and asleep."""
+    name = f"{sleep.sockets} sockets"
+    errors = [f"{many} x {why}" for why, many in {**sleep.errors, **sleep.among.errors}.items()]
+    noticed = sleep.among.added_ms["p95"] - sleep.alone.added_ms["p95"]
+    costs = (("", sleep.plain), (", offering compression", sleep.offering))
+    return [
+        Check(
+            f"{name} asleep, {sleep.among.sessions} of them talking: no error, no token amiss",
+            ", ".join(errors) or f"none; {sleep.among.damaged} amiss",
+            not errors and sleep.among.damaged == 0 and sleep.among.turns > 0,
+        ),
+        Check(
+            f"{name}: those that were spoken to had been asleep",
+            f"{sleep.woke} of {sleep.asked}",
+            sleep.woke == sleep.asked > 0,
+        ),
+        *(
+            _below(
+                f"{name}{how}: at most {KB_PER_SESSION:.0f} KB for each",
+                cost["kb_per_session"],
+                KB_PER_SESSION,
+                "KB",
+                or_equal=True,
+            )
+            for how, cost in costs
+        ),
+        _below(
+            f"{name}: added p95 of those that talk at most {ADDED_P95_MORE_MS:.0f} ms above "
+            "that without the others",
+            noticed,
+            ADDED_P95_MORE_MS,
+            "ms",
+            or_equal=True,
         ),
     ]
 

@@ -17,6 +17,7 @@ from gateway.app import build_app
 from gateway.drain import Drain, Generation
 from gateway.link import Link
 from gateway.options import AgentCard, GatewayOptions, InputLimits, ScheduleLimits, Services
+from gateway.uvicorn_socket import install
 from gateway.wire import WireHost
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class GatewayShell:
         self._crew: Crew | None = None
 
     async def __serve_build_asgi_app__(self) -> Any:
+        install()
         settings, directory = self._settings, self._directory
         memory = memory_of(settings)
         await memory.open()

@@ -47,7 +47,7 @@ async def ask() -> AsyncIterator[Callable[[Script], Awaitable[Owner]]]:
     async def start(script: Script) -> Owner:
         async def handler(socket: ServerConnection) -> None:
             assert orjson.loads(await socket.recv()) == {"type": "session.open"}
-            await say(socket, "session.opened", seq=4)
+            await say(socket, "session.opened", epoch=3, seq=4)
             await script(socket, orjson.loads(await socket.recv()))
             await socket.wait_closed()
 
@@ -101,9 +101,9 @@ async def test_a_turn_is_asked_and_timed(ask: Any) -> None:
         await answer(socket, seqs=(5, 6, 7))
 
     turn = await ended(owner := await ask(script))
-    assert asked == [
-        {"type": "response.create", "id": "bench-7-1", "model": "gpt", "input": "hello"}
-    ]
+    [request] = asked
+    assert request.pop("id").startswith("bench-")
+    assert request == {"type": "response.create", "model": "gpt", "input": "hello"}
     assert (turn.outcome, turn.deltas, turn.final) == ("ok", ["t0 "], "t0 ")
     assert 0 < turn.sent <= turn.accepted <= turn.first <= turn.done
     assert owner.gaps == 0
@@ -116,6 +116,25 @@ async def test_events_that_do_not_follow_are_seen(
     owner = await ask(lambda socket, _: answer(socket, seqs=seqs))
     assert (await ended(owner)).outcome == "ok"
     assert owner.gaps == gaps
+
+
+@pytest.mark.parametrize(("epoch", "woke"), [(3, False), (4, True)])
+async def test_a_session_woke_whose_epoch_moved_on(ask: Any, epoch: int, woke: bool) -> None:
+    async def script(socket: ServerConnection, _: Any) -> None:
+        await say(socket, "response.accepted", epoch=epoch, seq=5, response_id="r")
+        await say(socket, "response.completed", epoch=epoch, seq=6, response_id="r")
+
+    turn = await ended(owner := await ask(script))
+    assert (turn.outcome, turn.woke, owner.gaps) == ("ok", woke, 0)
+
+
+async def test_a_session_that_is_opened_anew_in_mid_socket_is_a_gap(ask: Any) -> None:
+    async def script(socket: ServerConnection, _: Any) -> None:
+        await say(socket, "session.opened", epoch=4, seq=4, recovered=False)
+        await answer(socket, seqs=(5, 6, 7))
+
+    assert (await ended(owner := await ask(script))).outcome == "ok"
+    assert owner.gaps > 0
 
 
 @pytest.mark.parametrize("kind", ["failed", "incomplete", "cancelled"])

@@ -11,10 +11,10 @@ import pytest
 from bench import report
 from bench.__main__ import main, read_plan
 from bench.facts import facts
-from bench.figures import Idle, Result, Usage, result
+from bench.figures import Found, Idle, Result, Usage, result
 from bench.plan import Plan, Target
 from bench.plot import draw
-from bench.verdict import checks, ratio
+from bench.verdict import load_checks, ratio
 
 USAGE = Usage(
     window_s=10.0,
@@ -126,7 +126,7 @@ def test_all_promises_kept() -> None:
         made("troupe", 2000),
     ]
     assert ratio(results, 1000) == 2.0
-    assert [check.passed for check in checks(results)] == [True] * 8
+    assert [check.passed for check in load_checks(results)] == [True] * 8
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_all_promises_kept() -> None:
 )
 def test_a_missed_promise_fails(changes: dict[str, Any], promise: str) -> None:
     results = [made("troupe", 1000, **changes), made("proxy", 1000, cpu_ms=4.0)]
-    failed = [check.promise for check in checks(results) if check.passed is False]
+    failed = [check.promise for check in load_checks(results) if check.passed is False]
     assert any(f"1000 sessions: {promise}" in one for one in failed)
 
 
@@ -158,14 +158,14 @@ def test_a_server_whose_processes_are_unknown_has_no_cost() -> None:
         started_in_s=0.0,
         processes=[],
     )
-    found = {check.promise: check.passed for check in checks([unknown, made("proxy", 1000)])}
+    found = {check.promise: check.passed for check in load_checks([unknown, made("proxy", 1000)])}
     assert found["1000 sessions: CPU a turn at most 2 times the proxy's"] is None
     assert found["a connected idle session under 60 KB"] is None
     assert found["1000 sessions: no error"] is True
 
 
 def test_what_was_not_measured_is_neither_passed_nor_failed() -> None:
-    found = checks([made("proxy", 1000)])
+    found = load_checks([made("proxy", 1000)])
     assert {check.passed for check in found} == {None}
     assert math.isnan(ratio([made("proxy", 1000)], 1000))
 
@@ -177,16 +177,16 @@ def test_table_plot_and_json(tmp_path: Path) -> None:
     assert lines[1].split()[:3] == ["100", "troupe", "1000"] and "2.00" in lines[1]
     assert "Ray" in report.breakdown(results)
     plan = Plan(headers={"Authorization": "Bearer secret"})
-    found = checks(results)
+    found = load_checks(results)
     assert "----  1000 sessions: no error: not measured" in report.judgement(found)
-    document = report.document(plan, facts(), results, found, "now")
+    document = report.document(plan, facts(), Found(results), found, "now")
     report.save(document, tmp_path / "x.json")
     text = (tmp_path / "x.json").read_bytes()
     kept = orjson.loads(text)
     assert b"secret" not in text
     assert kept["results"][0]["cpu_ms"] == 8.0 and kept["results"][1]["started_in_s"] is None
     assert kept["plan"]["seed"] == 1 and kept["machine"]["cores"] >= 1
-    draw(results, "title", tmp_path / "x.png")
+    draw(Found(results), "title", tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -194,8 +194,8 @@ def test_table_plot_and_json(tmp_path: Path) -> None:
 def test_a_missed_promise_is_an_error_where_that_is_asked_for(
     strict: int, cpu_ms: float, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def measured(plan: Plan, logs: Path) -> list[Result]:
-        return [made("troupe", 1000, cpu_ms=cpu_ms), made("proxy", 1000, cpu_ms=4.0)]
+    async def measured(plan: Plan, logs: Path) -> Found:
+        return Found([made("troupe", 1000, cpu_ms=cpu_ms), made("proxy", 1000, cpu_ms=4.0)])
 
     out = tmp_path / "new" / "results"
     monkeypatch.setattr("bench.__main__.measure", measured)
@@ -206,8 +206,8 @@ def test_a_missed_promise_is_an_error_where_that_is_asked_for(
 
 
 def test_nothing_measured_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nothing(plan: Plan, logs: Path) -> list[Result]:
-        return []
+    async def nothing(plan: Plan, logs: Path) -> Found:
+        return Found()
 
     monkeypatch.setattr("bench.__main__.measure", nothing)
     monkeypatch.setattr("sys.argv", ["bench", "--out", str(tmp_path / "out")])
@@ -223,11 +223,28 @@ def test_the_command_line() -> None:
     plan, strict = read_plan(["--strict", "--key", "k", "--url", "http://h:1"])
     assert strict and plan.headers == {"Authorization": "Bearer k"}
     assert plan.counts == (100, 500, 1000, 2000)
-    assert plan.estimate_s() > len(plan.counts) * 2 * plan.window_s
+    assert plan.parts == ("load",)
+    plan, _ = read_plan([])
+    assert plan.parts == ("load", "wake", "sleep")
+    load, wake, sleep = (replace(plan, parts=(part,)).estimate_s() for part in plan.parts)
+    assert plan.estimate_s() == pytest.approx(load + wake + sleep)
+    assert load > len(plan.counts) * 2 * plan.window_s and sleep > 2 * plan.window_s
+    assert read_plan(["--only", "sleep,wake"])[0].parts == ("wake", "sleep")
 
 
-@pytest.mark.parametrize("words", [["--sessions", "5,x"], ["--sessions", "0"], ["--seconds", "0"]])
-def test_a_wrong_command_line_is_refused(words: list[str], capsys: Any) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sessions", "5,x"], "whole numbers"),
+        (["--sessions", "0"], "whole numbers"),
+        (["--seconds", "0"], "must be above 0"),
+        (["--only", "load,nap"], "--only takes some of load, wake, sleep"),
+        (["--only", "wake", "--url", "http://h:1"], "--url measures the load alone"),
+        (["--talking", "9", "--asleep", "8"], "--talking not above --asleep"),
+        (["--waking", "0"], "must be above 0"),
+    ],
+)
+def test_a_wrong_command_line_is_refused(words: list[str], said: str, capsys: Any) -> None:
     with pytest.raises(SystemExit):
         read_plan(words)
-    assert "must be above 0" in (said := capsys.readouterr().err) or "whole numbers" in said
+    assert said in capsys.readouterr().err

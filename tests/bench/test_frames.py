@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -45,10 +46,29 @@ def test_a_server_accepts_the_upgrade_and_the_client_its_answer() -> None:
     assert (event.path, event.headers["Authorization"]) == ("/v1/x/ws", "Bearer k")
     peer.send_response(peer.accept(event))
     head, _, rest = b"".join(peer.data_to_send()).partition(b"\r\n\r\n")
-    frames.check_upgrade(head, accept)
+    assert frames.check_upgrade(head, accept) is False
     assert rest == b""
     with pytest.raises(frames.FrameError, match="wrong Sec-WebSocket-Accept"):
         frames.check_upgrade(head, b"another")
+
+
+def test_compressed_messages_are_read_where_the_server_agreed_to_compress() -> None:
+    request, accept = frames.upgrade_request("host:1", "/ws", frames.BROWSERS_OFFER)
+    peer = ServerProtocol(extensions=[ServerPerMessageDeflateFactory()])
+    peer.receive_data(request)
+    (event,) = peer.events_received()
+    assert isinstance(event, Request)
+    peer.send_response(peer.accept(event))
+    head, _, _ = b"".join(peer.data_to_send()).partition(b"\r\n\r\n")
+    assert frames.check_upgrade(head, accept) is True
+    texts = [b"the same words", b"the same words again", bytes(range(65, 90)) * 4000]
+    for text in texts:
+        peer.send_text(text)
+    stream = b"".join(peer.data_to_send())
+    assert len(stream) < len(texts[-1]) // 10
+    reader = frames.FrameReader()
+    reader.expect_compressed()
+    assert reader.feed(stream) == [(frames.TEXT, text) for text in texts]
 
 
 def test_a_refused_upgrade_says_why() -> None:

@@ -65,6 +65,16 @@ async def test_a_turn(troupe: RunningTroupe, session_id: str) -> None:
     assert frames[-1]["response"]["output"][0]["content"][0]["text"] == NUMBERED
 
 
+async def test_compression_that_a_browser_offers_is_declined(
+    troupe: RunningTroupe, session_id: str
+) -> None:
+    async with connect(address(troupe, session_id), compression="deflate") as socket:
+        await opened(socket)
+        assert socket.request is not None and socket.response is not None
+        assert "permessage-deflate" in socket.request.headers["sec-websocket-extensions"]
+        assert "sec-websocket-extensions" not in socket.response.headers
+
+
 async def test_a_cursor_gives_exactly_what_was_missed(
     troupe: RunningTroupe, session_id: str
 ) -> None:

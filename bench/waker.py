@@ -1,0 +1,303 @@
+"""A host that wakes sessions, in a process of its own: how long until a session is ready.
+
+The one module of the bench that uses Troupe's own code, since what it measures happens inside a
+host: the command comes in, the session is activated, the answer leaves. Stores, settings and
+drivers are those of the running instance whose checkout and port it is given; Ray is not asked.
+
+It takes commands as `load` does, and answers each:
+
+    {"do": "tell", "sessions": 500, "messages": 20}       new ones, each with so many messages
+    {"do": "alone", "source": "Redis", "count": 100}      wake them one at a time
+    {"do": "together", "source": "Redis", "begin": T}     wake all at once, at CLOCK_MONOTONIC T
+    {"do": "forget"}                                      empty Redis: they wake from Postgres alone
+
+        -> {"ms": [...], "bare_ms": [...], "Postgres": 2, "Redis": 1}, where something woke
+
+A wake is counted from the gateway's `Attach`, with the cursor at which its reader fell asleep,
+until the answer has left the host. From the source "memory" it is of sessions that the wake before
+has left there. `bare_ms` are as many round trips of the same drivers that do nothing, one after
+the other to Postgres, at the same time one after the other to Redis; how many is counted where the
+drivers send. For sessions that wake together both are of all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import os
+import pickle
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import orjson
+import uvloop
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+
+from actors.collector import settle
+from actors.host import runtime_of
+from config.load import load
+from config.settings import Settings
+from config.stores import memory_of
+from context.memory import ContextMemory
+from context.postgres import Postgres
+from contracts.commands import Attach, Attached, InputItem, Reply, SessionKey
+from contracts.events import Cursor
+from contracts.ids import MESSAGE, SESSION, new_id
+from contracts.messages import Message
+from contracts.tasks import spawn, stop
+from launcher.places import Places
+from launcher.servers import urls
+
+GATEWAY = "gw_bench"
+_CHARS = 400
+_APART_S = 0.015
+"""Between two that wake alone: an outlet leaves at most every 10 ms, and neither shall wait."""
+_CREATES_AT_ONCE = 16
+_WARM = 32
+
+
+class Trips:
+    """Counts what the drivers send: each use of a connection to Postgres, each send to Redis."""
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        connection, send = Postgres.connection, AbstractConnection.send_packed_command
+
+        def counted_connection(*args: Any, **words: Any) -> Any:
+            self.count["Postgres"] += 1
+            return connection(*args, **words)
+
+        async def counted_send(*args: Any, **words: Any) -> Any:
+            self.count["Redis"] += 1
+            return await send(*args, **words)
+
+        Postgres.connection = counted_connection
+        AbstractConnection.send_packed_command = counted_send
+
+
+class Host:
+    """A host's plain runtime, and what its one gateway hears. It holds no session at first.
+
+    Args:
+        cursors: Where each session's reader stands; kept up to date.
+    """
+
+    def __init__(
+        self, settings: Settings, memory: ContextMemory, cursors: dict[SessionKey, Cursor]
+    ) -> None:
+        self._runtime = runtime_of(new_id("host"), settings, memory)
+        self._cursors = cursors
+        self._calls = itertools.count(1)
+        self._waiting: dict[int, tuple[SessionKey, float, asyncio.Future[float]]] = {}
+        self._listening = spawn(self._listen(), name="bench-gateway", on_error=self._broken)
+
+    async def _listen(self) -> None:
+        async with aclosing(self._runtime.pipe(GATEWAY)) as parcels:  # type: ignore[type-var]
+            async for parcel in parcels:
+                arrived = time.perf_counter()
+                for item in pickle.loads(parcel):
+                    if isinstance(item, Reply):
+                        self._answered(item, arrived)
+
+    def _answered(self, reply: Reply, arrived: float) -> None:
+        key, began, ready = self._waiting.pop(reply.call)
+        if reply.error is not None:
+            ready.set_exception(reply.error)
+            return
+        attached: Attached = reply.value
+        if not attached.recovered:
+            ready.set_exception(RuntimeError(f"the cursor of {key.session_id} was not honoured"))
+            return
+        self._cursors[key] = Cursor(attached.epoch, attached.seq)
+        ready.set_result((arrived - began) * 1000)
+
+    def _broken(self, error: BaseException) -> None:
+        for _, _, ready in self._waiting.values():
+            if not ready.done():
+                ready.set_exception(error)
+
+    async def attach(self, keys: Sequence[SessionKey]) -> list[float]:
+        """Attach to all of them at once; after how many ms each answered."""
+        loop = asyncio.get_running_loop()
+        began = time.perf_counter()
+        commands: list[Any] = []
+        futures: list[asyncio.Future[float]] = []
+        for key in keys:
+            call = next(self._calls)
+            future: asyncio.Future[float] = loop.create_future()
+            self._waiting[call] = (key, began, future)
+            commands.append(Attach(call, key, after=self._cursors[key]))
+            futures.append(future)
+        await self._runtime.submit(GATEWAY, commands)
+        return await asyncio.gather(*futures)
+
+    async def close(self) -> None:
+        await self._runtime.close()
+        await stop(self._listening)
+
+
+class Waker:
+    """Wakes the same sessions again and again, each time in a host that does not have them."""
+
+    def __init__(self, settings: Settings, redis: Redis) -> None:
+        self._settings = settings
+        self._memory = memory_of(settings)
+        self._postgres = postgres_of(settings)
+        self._redis = redis
+        self._trips = Trips()
+        self._cursors: dict[SessionKey, Cursor] = {}
+        self._host: Host | None = None
+
+    async def open(self) -> None:
+        await self._memory.open(migrations=False)
+        await self._postgres.open()
+
+    async def aclose(self) -> None:
+        if self._host is not None:
+            await self._host.close()
+        await self._postgres.aclose()
+        await self._memory.aclose()
+
+    async def tell(self, sessions: int, messages: int) -> dict[str, Any]:
+        """Make the sessions, and have connections opened and statements prepared."""
+        self._cursors = await told(self._settings, self._memory, sessions, messages)
+        await self._memory.hot_copies_written()
+        host = await self._fresh()
+        await host.attach(list(self._cursors)[:_WARM])
+        await asyncio.gather(*(self._bare(2, 2) for _ in range(_WARM)))
+        settle()
+        return {}
+
+    async def alone(self, source: str, count: int) -> dict[str, Any]:
+        """One at a time."""
+        host = await self._ready(source)
+        woken: list[float] = []
+        bare: list[float] = []
+        trips: Counter[str] = Counter()
+        for key in list(self._cursors)[:count]:
+            before = self._trips.count.copy()
+            woken += await host.attach([key])
+            trips = self._trips.count - before
+            bare.append(await self._bare(trips["Postgres"], trips["Redis"]))
+            await asyncio.sleep(_APART_S)
+        return {"ms": woken, "bare_ms": bare, **dict(trips)}
+
+    async def together(self, source: str, begin: float) -> dict[str, Any]:
+        """All at once."""
+        host = await self._ready(source)
+        await asyncio.sleep(begin - time.monotonic())
+        before = self._trips.count.copy()
+        woken = await host.attach(list(self._cursors))
+        trips = self._trips.count - before
+        bare = await self._bare(trips["Postgres"], trips["Redis"])
+        return {"ms": woken, "bare_ms": [bare], **dict(trips)}
+
+    async def forget(self) -> dict[str, Any]:
+        await self._redis.flushall()
+        return {}
+
+    async def _ready(self, source: str) -> Host:
+        """The host that has them all in memory, or one that has none."""
+        if source == "memory" and self._host is not None:
+            return self._host
+        return await self._fresh()
+
+    async def _fresh(self) -> Host:
+        if self._host is not None:
+            await self._host.close()
+        self._host = Host(self._settings, self._memory, self._cursors)
+        return self._host
+
+    async def _bare(self, postgres: int, redis: int) -> float:
+        began = time.perf_counter()
+        await asyncio.gather(
+            _each(postgres, lambda: self._postgres.fetch("SELECT 1")),
+            _each(redis, lambda: self._redis.mget(["bench"])),
+        )
+        return (time.perf_counter() - began) * 1000
+
+
+async def _each(times: int, trip: Callable[[], Awaitable[Any]]) -> None:
+    for _ in range(times):
+        await trip()
+
+
+def postgres_of(settings: Settings) -> Postgres:
+    """Connections as a host has them, and none of its own."""
+    context = settings.context
+    assert context.database_url is not None
+    url = context.database_url.get_secret_value()
+    return Postgres(url, pool_min=context.pool_min, pool_max=context.pool_max, name="bench")
+
+
+async def told(
+    settings: Settings, memory: ContextMemory, sessions: int, messages: int
+) -> dict[SessionKey, Cursor]:
+    """New sessions with as many messages, each with a hot copy; where their readers stand."""
+    gate = asyncio.Semaphore(_CREATES_AT_ONCE)
+    keys = [SessionKey(settings.auth.organization, new_id(SESSION)) for _ in range(sessions)]
+    said = "".join(f"w{number} " for number in range(_CHARS // 2))[:_CHARS]
+    items = [InputItem("user" if n % 2 else "assistant", said) for n in range(1, messages)]
+
+    async def one(key: SessionKey) -> Cursor:
+        async with gate:
+            await memory.records.create_session(key, items=items)
+            state = await memory.activate(key)
+            seq, position = state.seq + 1, state.position + 1
+            last = Message(new_id(MESSAGE), position, "user", said, time.time(), None)
+            await memory.add_items(key, state.epoch, seq, [last], [*state.messages, last])
+            return Cursor(state.epoch, seq)
+
+    cursors = await asyncio.gather(*(one(key) for key in keys))
+    return dict(zip(keys, cursors, strict=True))
+
+
+async def serve(waker: Waker) -> None:
+    """Answer commands until stdin ends."""
+    lines = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), sys.stdin
+    )
+    obey = {
+        "tell": waker.tell,
+        "alone": waker.alone,
+        "together": waker.together,
+        "forget": waker.forget,
+    }
+    while line := await lines.readline():
+        command: dict[str, Any] = orjson.loads(line)
+        answer = await obey[command.pop("do")](**command)
+        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def main() -> None:
+    """Run one such host, at the stores of the instance that is named."""
+    parser = argparse.ArgumentParser(prog="python -m bench.waker")
+    parser.add_argument("--checkout", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args()
+    found = urls(Places(options.checkout, options.port, options.checkout / ".troupe"))
+
+    async def go() -> None:
+        redis: Redis = Redis.from_url(found["REDIS_URL"], protocol=2)  # pyright: ignore
+        waker = Waker(load({**os.environ, **found}), redis)
+        try:
+            await waker.open()
+            await serve(waker)
+        finally:
+            await waker.aclose()
+            await redis.aclose()
+
+    uvloop.run(go())  # as Ray does in the actor that a host is
+
+
+if __name__ == "__main__":
+    main()
