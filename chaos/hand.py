@@ -1,0 +1,139 @@
+"""A hand inside the cluster, for the faults that only Ray can do: a process connected to it.
+
+    python -m chaos.hand ADDRESS
+
+It runs with the instance's own environment, takes one word a line on standard input and answers
+each with one line: `ok`, or what went wrong.
+
+    redeploy    what an operator does with a new version: the application is run again
+    drain NAME  the host of this name stops taking sessions and lets go of those that it has
+    hosts       the names of the hosts, so that one can be drawn
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_NAMESPACE = "troupe"
+_START_TIMEOUT_S = 60.0
+_ORDER_TIMEOUT_S = 120.0
+_STOP_S = 5.0
+
+
+class HandFailed(Exception):
+    """An order could not be carried out; the text is the hand's own."""
+
+
+class Hand:
+    """The conductor's side."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def order(self, words: str) -> str:
+        """Have it done; what it said besides `ok`. Raises `HandFailed`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(words.encode() + b"\n")
+        said = await self.heard(_ORDER_TIMEOUT_S)
+        word, _, rest = said.partition(" ")
+        if word != "ok":
+            raise HandFailed(f"{words}: {said}")
+        return rest
+
+    async def heard(self, timeout_s: float) -> str:
+        """The next line."""
+        assert self._process.stdout is not None
+        try:
+            async with asyncio.timeout(timeout_s):
+                line = await self._process.stdout.readline()
+        except TimeoutError:
+            raise HandFailed(f"no word for {timeout_s:.0f} s") from None
+        if not line:
+            raise HandFailed("it ended; its words are in the log")
+        return line.decode().strip()
+
+
+@contextlib.asynccontextmanager
+async def hand(address: str, environ: Mapping[str, str], log: Path) -> AsyncGenerator[Hand]:
+    """Start one and end it.
+
+    Args:
+        address: The cluster's.
+        environ: As the instance's own processes have it.
+        log: File that takes what it prints besides its answers.
+    """
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "chaos.hand", address),
+            cwd=ROOT,
+            env=dict(environ),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        done = Hand(process)
+        if (said := await done.heard(_START_TIMEOUT_S)) != "ok":
+            raise HandFailed(said)
+        yield done
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+def main(address: str) -> None:
+    """The process: connect, then obey until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # whatever else is printed goes to the log
+    import ray
+
+    ray.init(address=address, namespace=_NAMESPACE, log_to_driver=False, configure_logging=False)
+    answers.write("ok\n")
+    for line in sys.stdin:
+        try:
+            answers.write(f"ok {_obey(line.strip())}\n")
+        except Exception as error:  # noqa: BLE001 - told to the conductor, whatever it is
+            sentence = str(error).strip().replace("\n", " ")
+            answers.write(f"failed {type(error).__name__}: {sentence[:500]}\n")
+
+
+def _obey(order: str) -> str:
+    import ray
+
+    word, _, name = order.partition(" ")
+    if word == "redeploy":
+        from config.load import load
+
+        app = __import__("serve_app")
+        app.run(load(os.environ))
+    elif word == "drain":
+        ray.get(ray.get_actor(name, namespace=_NAMESPACE).drain.remote())
+    elif word == "hosts":
+        named = ray.util.list_named_actors(all_namespaces=True)
+        return " ".join(
+            sorted(
+                actor["name"]
+                for actor in named
+                if actor["namespace"] == _NAMESPACE and actor["name"].startswith("host")
+            )
+        )
+    else:
+        raise ValueError(f"unknown order {order!r}")
+    return ""
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
