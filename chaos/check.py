@@ -21,7 +21,7 @@ TOKENS_LOST = "tokens lost"
 TOKENS_DOUBLED = "tokens doubled"
 VIEW = "client view ≠ store"
 FAILED = "turns failed"
-COUNTED = (LOST, TWICE, ORDER, TOKENS_LOST, TOKENS_DOUBLED, VIEW, FAILED)
+COUNTED: tuple[str, ...] = (LOST, TWICE, ORDER, TOKENS_LOST, TOKENS_DOUBLED, VIEW, FAILED)
 RESTORED = "restored"
 """An answer from a snapshot, which says nothing of how it ended."""
 
@@ -49,7 +49,7 @@ def check(record: SessionRecord, stored: Stored, tokens: int) -> list[Finding]:
 
 def count(findings: Iterable[Finding]) -> dict[str, int]:
     """How much there is of each kind; all kinds are named."""
-    counts = dict.fromkeys(COUNTED, 0)
+    counts: dict[str, int] = dict.fromkeys(COUNTED, 0)
     for finding in findings:
         counts[finding.what] += finding.many
     return counts

@@ -18,6 +18,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 _NAMESPACE = "troupe"
@@ -122,7 +123,7 @@ def _obey(order: str) -> str:
     elif word == "drain":
         ray.get(ray.get_actor(name, namespace=_NAMESPACE).drain.remote())
     elif word == "hosts":
-        named = ray.util.list_named_actors(all_namespaces=True)
+        named: list[Any] = ray.util.list_named_actors(all_namespaces=True)
         return " ".join(
             sorted(
                 actor["name"]

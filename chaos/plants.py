@@ -32,10 +32,11 @@ def plant(name: str, sessions: Iterable[tuple[SessionRecord, Stored]]) -> str:
         whole = [
             message.response_id
             for message in record.messages
-            if message.response_id in stored.answers
+            if message.response_id is not None
+            and message.response_id in stored.answers
             and stored.answers[message.response_id].status == "completed"
         ]
-        if len(whole) >= 2 and whole[0] is not None:
+        if len(whole) >= 2:
             put(record, stored, whole[0])
             return what
     raise NothingToPlant(f"no session has two whole answers to plant {name} into")
