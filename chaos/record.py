@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
 Kind = Literal["native", "stream", "stock"]
 DONE = frozenset({"completed", "failed", "incomplete", "cancelled"})
@@ -58,7 +58,8 @@ class SessionRecord:
         self.troubles[what] = self.troubles.get(what, 0) + 1
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Item:
     """One item of the stored conversation."""
 
     role: str
@@ -66,7 +67,8 @@ class Item(NamedTuple):
     response_id: str | None
 
 
-class StoredAnswer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StoredAnswer:
     """A response as the store has it."""
 
     status: str
