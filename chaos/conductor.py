@@ -143,7 +143,7 @@ class Run:
 
     async def _calm(self) -> None:
         """Until everybody is served again, and a little longer."""
-        limit = now() + self._plan.back_limit_s
+        limit = now() + self._plan.calm_limit_s
         while now() < limit:
             await asyncio.sleep(self._plan.calm_s)
             if self._crowd.silent_s() < _SPEAKS_AGAIN_S:

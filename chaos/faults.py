@@ -92,12 +92,12 @@ async def _wipe(target: Target) -> str:
 
 async def _drain(target: Target) -> str:
     assert target.hand is not None
-    names = (await target.hand.order("hosts")).split()
-    if not names:
+    hosts = (await target.hand.order("hosts")).split()
+    if not hosts:
         raise NothingToHit
-    name = target.random.choice(names)
-    await target.hand.order(f"drain {name}")
-    return f"drained {name}"
+    host = target.random.choice(hosts)
+    await target.hand.order(f"drain {host}")
+    return f"{host} is gone"
 
 
 async def _redeploy(target: Target) -> str:

@@ -5,18 +5,20 @@
 It runs with the instance's own environment, takes one word a line on standard input and answers
 each with one line: `ok`, or what went wrong.
 
+    hosts       the ids of the hosts that are up, so that one can be drawn
+    drain ID    that host drains and ends, another takes its place; answered when it is gone
     redeploy    what an operator does with a new version: the application is run again
-    drain NAME  the host of this name stops taking sessions and lets go of those that it has
-    hosts       the names of the hosts, so that one can be drawn
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ _NAMESPACE = "troupe"
 _START_TIMEOUT_S = 60.0
 _ORDER_TIMEOUT_S = 120.0
 _STOP_S = 5.0
+_DRAIN_LIMIT_S = 60.0
+_LOOK_S = 0.1
 
 
 class HandFailed(Exception):
@@ -100,41 +104,73 @@ def main(address: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever else is printed goes to the log
     import ray
+    from ray._private import services
 
-    ray.init(address=address, namespace=_NAMESPACE, log_to_driver=False, configure_logging=False)
+    # The instance listens on loopback alone, which Ray takes for a mistake.
+    services.resolve_ip_for_localhost = _as_it_is
+    ray.init(
+        address=address,
+        namespace=_NAMESPACE,
+        log_to_driver=False,
+        configure_logging=False,
+        _node_ip_address="127.0.0.1",
+    )
     answers.write("ok\n")
     for line in sys.stdin:
+        word, _, about = line.strip().partition(" ")
         try:
-            answers.write(f"ok {_obey(line.strip())}\n")
+            answers.write(f"ok {_ORDERS[word](about)}\n")
         except Exception as error:  # noqa: BLE001 - told to the conductor, whatever it is
             sentence = str(error).strip().replace("\n", " ")
             answers.write(f"failed {type(error).__name__}: {sentence[:500]}\n")
 
 
-def _obey(order: str) -> str:
+def _as_it_is(host: str) -> str:
+    return host
+
+
+def _hosts(about: str) -> str:
+    return " ".join(sorted(_known_hosts()))
+
+
+def _drain(host_id: str) -> str:
     import ray
 
-    word, _, name = order.partition(" ")
-    if word == "redeploy":
-        from config.load import load
-
-        app = __import__("serve_app")
-        app.run(load(os.environ))
-    elif word == "drain":
-        ray.get(ray.get_actor(name, namespace=_NAMESPACE).drain.remote())
-    elif word == "hosts":
-        named: list[Any] = ray.util.list_named_actors(all_namespaces=True)
-        return " ".join(
-            sorted(
-                actor["name"]
-                for actor in named
-                if actor["namespace"] == _NAMESPACE and actor["name"].startswith("host")
-            )
-        )
-    else:
-        raise ValueError(f"unknown order {order!r}")
+    ray.get(_directory().release.remote(host_id))
+    deadline = time.monotonic() + _DRAIN_LIMIT_S
+    while host_id in _known_hosts():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it is still there after {_DRAIN_LIMIT_S:.0f} s")
+        time.sleep(_LOOK_S)
     return ""
 
+
+def _redeploy(about: str) -> str:
+    from config.load import load
+
+    app: Any = importlib.import_module("serve_app")
+    app.run(load(os.environ))
+    return ""
+
+
+def _known_hosts() -> list[str]:
+    import ray
+
+    return list(ray.get(_directory().hosts.remote()))
+
+
+def _directory() -> Any:
+    import ray
+
+    # By name each time: a deployment brings another one.
+    return ray.get_actor("directory", namespace=_NAMESPACE)
+
+
+_ORDERS: dict[str, Callable[[str], str]] = {
+    "hosts": _hosts,
+    "drain": _drain,
+    "redeploy": _redeploy,
+}
 
 if __name__ == "__main__":
     main(sys.argv[1])

@@ -81,14 +81,18 @@ class Instance:
         ]
 
     def environ(self) -> dict[str, str]:
-        """What every process of it was started with."""
+        """What every process of it was started with, but for what would make one of it."""
         drivers = [
             process
             for group in self.processes().values()
             for process in group
             if "launcher.driver" in process.cmdline()
         ]
-        return drivers[0].environ()
+        return {
+            name: text
+            for name, text in drivers[0].environ().items()
+            if name not in ("LAUNCHER_INSTANCE", "LAUNCHER_NURSERY", MARK)
+        }
 
     def cluster(self) -> str:
         """Where its Ray is."""
@@ -158,6 +162,9 @@ async def instance(plan: Plan, provider: str, log: Path) -> AsyncGenerator[Insta
             "TROUPE_AGENTS__GPT__MODEL": plan.provider_model,
             "TROUPE_GATEWAY__REPLICAS": str(plan.gateways),
             "TROUPE_HOSTS__COUNT": str(plan.hosts),
+            # How long Serve keeps a former gateway that nobody uses, for load balancers that have
+            # not noticed yet; there is none here.
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         }
         command = ["-m", "launcher", "run", "--port", str(port)]
         url = f"http://127.0.0.1:{port}"

@@ -29,9 +29,9 @@ class Plan:
     faults: tuple[str, ...] = FAULTS
     gap_s: float = 4.0
     calm_s: float = 4.0
+    calm_limit_s: float = 20.0
     think_s: float = 1.5
     freeze_s: float = 8.0
-    drain_s: float = 10.0
     ttft_ms: int = 200
     gap_ms: int = 60
     tokens: int = 50
