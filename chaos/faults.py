@@ -14,6 +14,7 @@ from chaos.hand import Hand
 from chaos.instance import Instance
 
 Fault = Callable[["Target"], Awaitable[str]]
+_WATCHED_S = 0.3
 
 
 class NothingToHit(Exception):
@@ -44,6 +45,23 @@ class Target:
             raise NothingToHit
         return self.random.choice(processes)
 
+    async def busiest(self, processes: list[psutil.Process]) -> psutil.Process:
+        """The one that works most. After a loss all sessions may live on one host."""
+        before = [_cpu_s(process) for process in processes]
+        await asyncio.sleep(_WATCHED_S)
+        worked = [_cpu_s(process) - was for process, was in zip(processes, before, strict=True)]
+        if not worked:
+            raise NothingToHit
+        return processes[worked.index(max(worked))]
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system
+
 
 def _kill(part: str) -> Fault:
     async def strike(target: Target) -> str:
@@ -52,6 +70,12 @@ def _kill(part: str) -> Fault:
         return f"killed pid {process.pid}"
 
     return strike
+
+
+async def _kill_host(target: Target) -> str:
+    process = await target.busiest(target.instance.parts("host"))
+    process.kill()
+    return f"killed pid {process.pid}"
 
 
 async def _kill_all_haproxies(target: Target) -> str:
@@ -72,7 +96,7 @@ async def _kill_backend(target: Target) -> str:
 
 async def _freeze(target: Target) -> str:
     """A host that is not dead but silent, and comes back believing it owns what it had."""
-    process = target.one(target.instance.parts("host"))
+    process = await target.busiest(target.instance.parts("host"))
     process.suspend()
     try:
         await asyncio.sleep(target.freeze_s)
@@ -92,10 +116,9 @@ async def _wipe(target: Target) -> str:
 
 async def _drain(target: Target) -> str:
     assert target.hand is not None
-    hosts = (await target.hand.order("hosts")).split()
-    if not hosts:
+    host = await target.hand.order("fullest")
+    if not host:
         raise NothingToHit
-    host = target.random.choice(hosts)
     await target.hand.order(f"drain {host}")
     return f"{host} is gone"
 
@@ -108,7 +131,7 @@ async def _redeploy(target: Target) -> str:
 
 DONE_BY_RAY = frozenset({"drain", "redeploy"})
 STRIKES: dict[str, Fault] = {
-    "host": _kill("host"),
+    "host": _kill_host,
     "gateway": _kill("gateway"),
     "directory": _kill("directory"),
     "haproxy": _kill_all_haproxies,

@@ -5,7 +5,7 @@
 It runs with the instance's own environment, takes one word a line on standard input and answers
 each with one line: `ok`, or what went wrong.
 
-    hosts       the ids of the hosts that are up, so that one can be drawn
+    fullest     the id of the host with most sessions
     drain ID    that host drains and ends, another takes its place; answered when it is gone
     redeploy    what an operator does with a new version: the application is run again
 """
@@ -129,8 +129,9 @@ def _as_it_is(host: str) -> str:
     return host
 
 
-def _hosts(about: str) -> str:
-    return " ".join(sorted(_known_hosts()))
+def _fullest(about: str) -> str:
+    hosts = _known_hosts()
+    return max(hosts, key=hosts.__getitem__, default="")
 
 
 def _drain(host_id: str) -> str:
@@ -153,10 +154,11 @@ def _redeploy(about: str) -> str:
     return ""
 
 
-def _known_hosts() -> list[str]:
+def _known_hosts() -> dict[str, int]:
+    """Those that are up, with the sessions that each holds."""
     import ray
 
-    return list(ray.get(_directory().hosts.remote()))
+    return ray.get(_directory().hosts.remote())
 
 
 def _directory() -> Any:
@@ -167,7 +169,7 @@ def _directory() -> Any:
 
 
 _ORDERS: dict[str, Callable[[str], str]] = {
-    "hosts": _hosts,
+    "fullest": _fullest,
     "drain": _drain,
     "redeploy": _redeploy,
 }

@@ -8,7 +8,7 @@ in place of what was shown.
 
 The numbering is watched as well: a `seq` follows the one before, but a new epoch may begin again
 before a place that only the lost host knew; a `sequence_number` follows the one before, but a new
-leg begins at its own first number.
+leg begins at its own first number, and what follows that at a fixed place.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from chaos.record import DONE, Answer, Message, SessionRecord
 
 LEG_NUMBERS = 1_000_000
 """Each time a response goes on elsewhere, its numbers go on at the next multiple of this."""
+_PLACES_AFTER_RESUMED = 3
 _ENDS = {f"response.{status}": status for status in DONE}
 
 
@@ -64,7 +65,7 @@ class View:
             The number that was seen last now, and the response that it ended, if any.
         """
         number: int = event["sequence_number"]
-        if number != after + 1 and not (number > after and number % LEG_NUMBERS == 0):
+        if not _follows(number, after):
             self.record.gaps.append(f"{event['type']} has number {number} after {after}")
         return number, self._show(event, now)
 
@@ -131,6 +132,16 @@ class View:
         answer = self.record.answers.setdefault(response_id, Answer(response_id))
         answer.text, answer.status, answer.ended = _text(item), "restored", now
         return response_id
+
+
+def _follows(number: int, after: int) -> bool:
+    """Whether nothing is missing between two numbers."""
+    if number > after and number % LEG_NUMBERS == 0:
+        return True
+    if after > 0 and after % LEG_NUMBERS == 0:
+        # A leg keeps the places that the events at an answer's very beginning would have.
+        return after < number <= after + _PLACES_AFTER_RESUMED
+    return number == after + 1
 
 
 def output_text(response: dict[str, Any]) -> str:

@@ -171,7 +171,7 @@ def test_server_sent_events_are_followed_by_their_numbers() -> None:
     cut = {"type": "response.resumed", "response_id": "resp_1", "position": 0, "policy": "restart"}
     after, _ = view.event({**cut, "sequence_number": LEG_NUMBERS}, after, 0.0)
     again = {"type": "response.output_text.delta", "delta": "t0 t1 "}
-    after, _ = view.event({**again, "sequence_number": after + 1}, after, 0.0)
+    after, _ = view.event({**again, "sequence_number": after + 3}, after, 0.0)
     end = {"type": "response.completed", "response": response("t0 t1 ")}
     after, ended = view.event({**end, "sequence_number": after + 1}, after, 0.0)
     assert ended == "resp_1"
@@ -179,8 +179,11 @@ def test_server_sent_events_are_followed_by_their_numbers() -> None:
     assert not view.record.answers["resp_1"].differed
 
 
-@pytest.mark.parametrize("number", [2, 4, 7])
-def test_a_number_that_does_not_follow_is_a_gap(number: int) -> None:
+@pytest.mark.parametrize(
+    ("after", "number"),
+    [(4, 2), (4, 4), (4, 6), (LEG_NUMBERS, LEG_NUMBERS + 4), (LEG_NUMBERS + 3, LEG_NUMBERS + 5)],
+)
+def test_a_number_that_does_not_follow_is_a_gap(after: int, number: int) -> None:
     view = a_view()
-    view.event({"type": "response.in_progress", "sequence_number": number}, 4, 0.0)
-    assert view.record.gaps == [f"response.in_progress has number {number} after 4"]
+    view.event({"type": "response.in_progress", "sequence_number": number}, after, 0.0)
+    assert view.record.gaps == [f"response.in_progress has number {number} after {after}"]
