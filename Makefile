@@ -4,6 +4,7 @@
 #   make test    all tests, with coverage; ARGS="tests/routing -k rules" passes words to pytest
 #   make check   format, lint, types, import rules, cluster.yaml, requirement files
 #   make bench   how it compares; ARGS="--sessions 100" passes words to the bench
+#   make chaos   kill its parts while people talk to it; ARGS="--sessions 50 --faults host,valkey"
 #   make format  what of the above can be mended by itself
 #   make lock    requirements/ anew from pyproject.toml
 #   make clean   removes .venv, caches and logs; `make clean ALL=1` also the data in .troupe
@@ -11,7 +12,7 @@
 PYTHON ?= python3
 SETUP := $(PYTHON) -I launcher/bootstrap.py
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench format lock clean
+.PHONY: help run test check bench chaos format lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,6 +31,9 @@ format:
 
 bench:
 	@exec $(SETUP) dev -m bench $(ARGS)
+
+chaos:
+	@exec $(SETUP) dev -m chaos $(ARGS)
 
 lock:
 	@exec $(SETUP) dev -m launcher.chores lock

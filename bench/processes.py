@@ -18,16 +18,18 @@ from typing import NamedTuple
 MARK = "BENCH_MARK"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _OUTSIDE = "simulator"
+_PYTHON = r"^(\S*/)?python[\d.]* (-\S+ )*"
+"""The interpreter itself; other programs have it in their paths and arguments."""
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (kind, re.compile(pattern))
     for kind, pattern in (
         ("Postgres", r"^(\S*/)?postgres\b"),
         ("Valkey", r"^(\S*/)?(valkey|redis)-server\b"),
         ("HAProxy", r"^(\S*/)?haproxy\b"),
-        (_OUTSIDE, r"^\S*python\S* (-\S+ )*-m simulator\b"),
-        ("proxy", r"^\S*python\S* (-\S+ )*-m bench\.proxy\b"),
-        ("launcher", r"^\S*python\S* (-\S+ )*-m launcher\b"),
-        ("workers' stand-ins", r"^\S*python\S* (-\S+ )*\S*/launcher/entry\.py\b"),
+        (_OUTSIDE, _PYTHON + r"-m simulator\b"),
+        ("proxy", _PYTHON + r"-m bench\.proxy\b"),
+        ("launcher", _PYTHON + r"-m launcher\b"),
+        ("workers' stand-ins", _PYTHON + r"\S*/launcher/entry\.py\b"),
         ("GCS", r"^\S*/gcs_server\b"),
         ("raylet", r"^\S*/raylet( |$)"),
         ("gateway", r"(?i)^ray::ServeReplica:.*gateway"),

@@ -29,7 +29,7 @@ _SMALL_KB = 0.5
 def table(results: Sequence[Result]) -> str:
     """The figures side by side. Times in ms; `added` is what is on top of the provider's own."""
     rows = [list(_COLUMNS), *(_row(one, results) for one in results)]
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _row(one: Result, results: Sequence[Result]) -> list[str]:
@@ -63,7 +63,7 @@ def _cpu_table(results: Sequence[Result]) -> str:
         [kind, *(_figure(one.cpu_ms_by_kind.get(kind), 2) for one in results)] for kind in kinds
     )
     rows.append(["(idle: cores)", *(_figure(one.idle["cores"], 2) for one in results)])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _memory_table(results: Sequence[Result]) -> str:
@@ -74,7 +74,7 @@ def _memory_table(results: Sequence[Result]) -> str:
         for kind in _kinds(by_kind, _SMALL_KB)
     )
     rows.append(["(before: MB)", *(_figure(one.idle["base_mb"], 0) for one in results)])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _bench_table(results: Sequence[Result]) -> str:
@@ -86,7 +86,7 @@ def _bench_table(results: Sequence[Result]) -> str:
     lags = (_figure(one.generator["lag_ms_p95"], 1) for one in results)
     rows.append(["generator: clock late, p95 ms", *lags])
     rows.append(["others on this machine: cores", *(_figure(r.other_cores, 2) for r in results)])
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def wakes(found: Sequence[Wake]) -> str:
@@ -143,7 +143,8 @@ def _figure(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are figures."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(

@@ -43,6 +43,7 @@ class Server:
     url: str
     processes: Processes
     started_in_s: float
+    pid: int = -1
     home: Path | None = None
 
 
@@ -108,10 +109,18 @@ async def server(target: Target, plan: Plan, provider: str, log: Path) -> AsyncG
             environ |= troupe_environ(plan, provider)
             folder = home = stack.enter_context(own_checkout())
             probe = "/readyz"
-        running = await stack.enter_async_context(
-            _running(command, folder, environ, f"http://127.0.0.1:{port}", probe, plan, log)
+        one = await stack.enter_async_context(
+            running(
+                command,
+                folder,
+                environ,
+                f"http://127.0.0.1:{port}",
+                probe,
+                plan.start_limit_s,
+                log,
+            )
         )
-        yield replace(running, home=home)
+        yield replace(one, home=home)
 
 
 @contextlib.contextmanager
@@ -135,16 +144,25 @@ def own_checkout() -> Generator[Path]:
 
 
 @contextlib.asynccontextmanager
-async def _running(
+async def running(
     command: list[str],
     folder: Path,
     environ: dict[str, str],
     url: str,
     probe: str,
-    plan: Plan,
+    start_limit_s: float,
     log: Path,
 ) -> AsyncGenerator[Server]:
-    """Run a server until the block ends."""
+    """Run a server until the block ends.
+
+    Args:
+        command: Words after the interpreter's.
+        folder: Where it runs.
+        environ: Its environment; `MARK` in it stands for all that it starts.
+        url, probe: It is up once the two together answer 200.
+        start_limit_s: How long that may take.
+        log: File that takes what it prints.
+    """
     began = time.monotonic()
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -159,8 +177,8 @@ async def _running(
         )
     processes = Processes(process.pid, environ[MARK])
     try:
-        await _ready(url + probe, process, plan.start_limit_s, log)
-        yield Server(url, processes, time.monotonic() - began)
+        await _ready(url + probe, process, start_limit_s, log)
+        yield Server(url, processes, time.monotonic() - began, process.pid)
     finally:
         await _stop(process, processes, signal.SIGINT)
 

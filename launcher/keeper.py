@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,9 +36,13 @@ SOCKET = "keeper.sock"
 LOCK = "keeper.lock"
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
-RESTARTS = 10
-"""Starts of one server within RESTART_WINDOW_S; more, and something is wrong that a person sees."""
-RESTART_WINDOW_S = 60.0
+SHORT_LIVES = 10
+"""Ends of one server in a row, each soon after it was up; more, and a person has to look."""
+SHORT_LIFE_S = 3.0
+PATIENCE_S = 20.0
+"""How long a server that ended may fail to start again. Of a Postgres that was killed, backends
+live on until their statements end, and as long as one does, no other server takes the data."""
+PAUSE_S = 0.1
 POLL_S = 0.02
 
 
@@ -57,19 +61,16 @@ class Server:
     ready: Callable[[int], bool]
     not_root: bool = False
     process: subprocess.Popen[bytes] | None = None
-    starts: list[float] = field(default_factory=list[float])
+    up_since: float = 0.0
+    short_lives: int = 0
 
     def start(self) -> None:
         """Start it and wait until it answers.
 
         Raises:
-            ServerFailed: It ended, stayed silent, or was started too often.
+            ServerFailed: It ended or stayed silent.
         """
         now = time.monotonic()
-        self.starts = [start for start in self.starts if now - start < RESTART_WINDOW_S]
-        if len(self.starts) >= RESTARTS:
-            raise ServerFailed(f"{self.name} ended {RESTARTS} times in a minute; see {self.log}")
-        self.starts.append(now)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # our own servers
                 tethered(self.command, self.stop_signal, not_root=self.not_root),
@@ -86,6 +87,27 @@ class Server:
                     f"{self.name} did not answer within {READY_TIMEOUT_S:.0f} s; see {self.log}"
                 )
             time.sleep(POLL_S)
+        self.up_since = time.monotonic()
+
+    def start_again(self) -> None:
+        """Start it after it ended by itself, or was killed; again and again for a while.
+
+        Raises:
+            ServerFailed: It did not come up, or ended too often.
+        """
+        now = time.monotonic()
+        self.short_lives = self.short_lives + 1 if now - self.up_since < SHORT_LIFE_S else 0
+        if self.short_lives >= SHORT_LIVES:
+            raise ServerFailed(f"{self.name} ended {SHORT_LIVES} times in a row; see {self.log}")
+        while True:
+            try:
+                self.start()
+            except ServerFailed:
+                if time.monotonic() - now > PATIENCE_S:
+                    raise
+                time.sleep(PAUSE_S)
+            else:
+                return
 
     def stop(self) -> None:
         """Stop it in order, or by force after a while."""
@@ -194,7 +216,7 @@ class Keeper:
         for server in self._up:
             if server.process is not None and server.process.poll() is not None:
                 self._tell({"state": "starting", "what": f"{server.name} again; it had ended"})
-                if not self._start(server):
+                if not self._start(server, again=True):
                     return True
         return False
 
@@ -232,9 +254,11 @@ class Keeper:
                 return
         self._send(client, {"state": "ready"})
 
-    def _start(self, server: Server) -> bool:
+    def _start(self, server: Server, *, again: bool = False) -> bool:
         try:
-            if server is self._known["postgres"]:
+            if again:
+                server.start_again()
+            elif server is self._known["postgres"]:
                 self._make_data()
                 server.start()
                 postgres.create_database(self._programs, self._sockets)

@@ -178,6 +178,9 @@ def _haproxy(limits: Limits, ports: PortPlan, scratch: Path) -> dict[str, str]:
         # forty they must come back sooner than it ends. A stale connection meets a gateway all
         # the same, since nothing else uses them.
         "RAY_SERVE_PORT_QUARANTINE_S": "30",
+        # A HAProxy that died is noticed by the third of these; ten seconds apart it would be away
+        # for half a minute. Sooner than that, a slow reload would be taken for a death.
+        "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
         # First probe of a new gateway after 250 ms, twice; one that hangs is found in 2 s.
         "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "1s",
     }

@@ -29,6 +29,10 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
         ("ray::HAProxyManager", "Serve control"),
         ("ray::IDLE", "other of Ray"),
         ("/x/ray/core/src/ray/raylet/raylet --store=/postgres", "raylet"),
+        (
+            "/x/python3.11/ray/raylet --worker=/x/python /x/launcher/entry.py /x/ray/w.py",
+            "raylet",
+        ),
         ("/x/ray/core/src/ray/gcs/gcs_server --log_dir=/x", "GCS"),
         ("/x/python -u /x/ray/dashboard/agent.py", "other of Ray"),
         ("/x/python -I -S /x/launcher/entry.py /x/ray/w.py --raylet-name=/raylet", STAND_INS),

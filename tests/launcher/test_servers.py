@@ -145,17 +145,38 @@ async def test_a_killed_server_is_started_again(
     psutil.Process(before).send_signal(signal.SIGKILL)
     await until(lambda: any("Postgres again" in line for line in news))
 
-    async def answers() -> bool:
-        try:
-            return await ask(places, "select 1") == 1
-        except (OSError, asyncpg.PostgresError):
-            return False
-
-    async with asyncio.timeout(30):
-        while not await answers():
-            await asyncio.sleep(0.05)
+    await until_postgres_answers(places)
     assert pid_of_postgres(places) != before
     assert not hold.ended.is_set()
+
+
+async def test_postgres_is_started_again_though_a_backend_outlives_it(
+    places: Places, hold: Hold, news: list[str]
+) -> None:
+    """A busy backend notices the end of its postmaster when its statement is over, not before."""
+    connection = await asyncpg.connect(urls(places)["DATABASE_URL"])
+    backend = psutil.Process(connection.get_server_pid())
+    busy = asyncio.ensure_future(
+        connection.fetchval("select count(*) from generate_series(1, 8000000)")
+    )
+    await until(lambda: "SELECT" in " ".join(backend.cmdline()))
+    psutil.Process(pid_of_postgres(places)).kill()
+    await until(lambda: any("Postgres again" in line for line in news))
+    assert backend.is_running(), "it was no hindrance"
+    await until_postgres_answers(places)
+    assert not hold.ended.is_set()
+    await asyncio.wait({busy})
+    connection.terminate()
+
+
+async def until_postgres_answers(places: Places) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                if await ask(places, "select 1") == 1:
+                    return
+            except (OSError, asyncpg.PostgresError):
+                await asyncio.sleep(0.05)
 
 
 async def test_a_killed_keeper_takes_them_along_and_says_so(places: Places) -> None:
