@@ -108,7 +108,7 @@ def wakes(found: Sequence[Wake]) -> str:
                 _figure(above.get("p95"), 1),
             ]
         )
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def sleep(found: Sleep) -> str:
@@ -127,7 +127,7 @@ def sleep(found: Sleep) -> str:
     for name, one in ((f"among {found.sockets}", found.among), ("alone", found.alone)):
         row = _row(one, ())
         talk.append([f"{one.sessions} talking {name}", *row[2:11], row[12]])
-    return "\n\n".join((_aligned(memory), _aligned(talk)))
+    return "\n\n".join((aligned(memory), aligned(talk)))
 
 
 def _kinds(by_kind: Sequence[dict[str, float]], least: float) -> list[str]:

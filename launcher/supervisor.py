@@ -33,8 +33,8 @@ from launcher.summary import summary
 
 START_TIMEOUT_S = 180.0
 DRAIN_S = 5.0
-"""How long running turns may take to end at most: somebody waits at a terminal. The others go on when
-the instance is up again."""
+"""How long running turns may take to end at most: somebody waits at a terminal. The others go on
+when the instance is up again."""
 CLOSE_S = 5.0
 """How long hosts may take to close after that."""
 END_S = 2.0
