@@ -30,6 +30,8 @@ def event_frame(epoch: int, event: Event) -> str | None:
         body["type"] = "response.accepted"
         body["id"] = event.data["client_id"]
         body["input"] = [item_object(message) for message in event.data["input"]]
+        if "removed" in event.data:
+            body["removed"] = event.data["removed"]
     elif kind == "started":
         body["type"] = "response.created"
         body["response"] = response_object(event.data, started=True)

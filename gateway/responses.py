@@ -168,12 +168,28 @@ async def _session_for(call: Call, body: CreateResponse) -> SessionKey:
             param="previous_response_id",
             code="mutually_exclusive_parameters",
         )
+    if body.regenerate is not None and body.previous_response_id is not None:
+        raise InvalidRequest(
+            "Give `regenerate` or `previous_response_id`, not both.",
+            param="regenerate",
+            code="mutually_exclusive_parameters",
+        )
     if body.conversation is not None:
         given = body.conversation
         return call.key(given if isinstance(given, str) else given.id, "conversation")
     if body.previous_response_id is not None:
         previous = well_formed(body.previous_response_id, RESPONSE, "previous_response_id")
         return await call.services.records.continuation(call.principal.org_id, previous)
+    if body.regenerate is not None:
+        regenerated = well_formed(body.regenerate, RESPONSE, "regenerate")
+        record = await call.services.records.response(call.principal.org_id, regenerated)
+        return SessionKey(call.principal.org_id, record.session_id)
+    if not body.input:
+        raise InvalidRequest(
+            "`input` is empty, and a new conversation has nothing that waits for an answer.",
+            param="input",
+            code="nothing_to_answer",
+        )
     key = SessionKey(call.principal.org_id, new_id(SESSION))
     await call.services.records.create_session(key, user=None, metadata={}, items=())
     return key
@@ -190,7 +206,7 @@ async def _begin(
         try:
             return await _begin_once(call, body, turn, begin)
         except Conflict as error:
-            if error.cause_code != "conversation_advanced":
+            if error.cause_code != "conversation_advanced" or body.regenerate is not None:
                 raise
         # Somebody else went on first: this one goes its own way from that response.
         return await _begin_once(call, body, turn, begin)
@@ -206,7 +222,7 @@ async def _begin_once(
     try:
         return await begin(key, turn)
     except Unavailable:
-        if body.conversation is None and body.previous_response_id is None:
+        if _has_no_place(body):
             # Nobody was told of the session. If the turn was taken after all, it is left alone.
             with suppress(Unavailable):
                 await call.services.records.discard_unused(key)
@@ -222,13 +238,24 @@ async def _accepted(call: Call, accepted: Accepted | None, turn: TurnRequest) ->
 
 @contextmanager
 def _naming_the_place(body: CreateResponse) -> Generator[None, None, None]:
-    field = "conversation" if body.conversation is not None else "previous_response_id"
+    field = "previous_response_id"
+    if body.conversation is not None:
+        field = "conversation"
+    elif body.regenerate is not None:
+        field = "regenerate"
     with naming(field):
         try:
             yield
         except Conflict as error:
-            error.param = IDEMPOTENCY_KEY if error.cause_code == "duplicate_id" else field
+            if error.cause_code == "duplicate_id":
+                error.param = IDEMPOTENCY_KEY
+            error.param = error.param or field
             raise
+
+
+def _has_no_place(body: CreateResponse) -> bool:
+    """Whether a conversation is made for it."""
+    return (body.conversation, body.previous_response_id, body.regenerate) == (None, None, None)
 
 
 # -- reading ----------------------------------------------------------------------------------
