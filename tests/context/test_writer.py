@@ -268,10 +268,6 @@ async def test_an_activation_that_missed_a_write_of_its_own_is_deposed(
     await after.accept("next")
 
 
-def _of(host: Activation, response_id: str) -> tuple[str, str]:
-    return host.key.org_id, response_id
-
-
 async def test_a_waiter_that_gives_up_leaves_the_batch_alone(
     database: str, open_memory: Open
 ) -> None:
