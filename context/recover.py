@@ -24,6 +24,7 @@ from context.text import storable
 from contracts.events import (
     Event,
     Kind,
+    accepted_data,
     events_of,
     first_number_of,
     number_after_resumed,
@@ -298,7 +299,7 @@ class _Story:
 
     @staticmethod
     def _accepted(turn: StoredTurn, seq: int) -> Event:
-        data = {"input": list(turn.input), "client_id": turn.record.client_id}
+        data = accepted_data(turn.record, turn.input)
         return Event(seq, "accepted", turn.record.id, -1, data)
 
 

@@ -14,7 +14,7 @@ from context import rows
 from context.postgres import Postgres
 from contracts.commands import SessionKey
 from contracts.errors import NotFound
-from contracts.events import Cursor, Event, epoch_of, events_of
+from contracts.events import Cursor, Event, accepted_data, epoch_of, events_of
 from contracts.messages import ENDED, Message, ResponseRecord
 
 _CANCELLED_UNHEARD = 16
@@ -82,7 +82,7 @@ def assemble(
         if record.accepted_seq == 0:
             # A turn that was taken over, and nobody could tell where its acceptance stood.
             continue
-        data = {"input": list(messages), "client_id": record.client_id}
+        data = accepted_data(record, messages)
         said[record.accepted_seq] = (
             record.epoch,
             Event(record.accepted_seq, "accepted", record.id, -1, data),

@@ -16,7 +16,8 @@ RESPONSE = (
     "id, session_id, status, model, agent, created_at, item_id, text, cuts, epoch, accepted_seq,"
     " first_seq, last_seq, client_id, user_name, previous_response_id, instructions, temperature,"
     " top_p, max_output_tokens, background, metadata, decision, input_tokens, output_tokens,"
-    " cached_tokens, error, incomplete_reason, completed_at, legs, attempts, input_from, input_to"
+    " cached_tokens, error, incomplete_reason, completed_at, legs, attempts, replaces,"
+    " input_from, input_to"
 )
 """The columns of a `ResponseRecord`, and the positions of the turn's input."""
 
@@ -64,4 +65,5 @@ def response(row: Row) -> ResponseRecord:
         completed_at=row["completed_at"],
         legs=[Leg(*leg) for leg in orjson.loads(row["legs"])],
         attempts=row["attempts"],
+        replaces=row["replaces"],
     )

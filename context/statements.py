@@ -34,7 +34,7 @@ _OPENS = (
     " item_id text, epoch bigint, input_from bigint, input_to bigint, client_id text,"
     " user_name text, previous_response_id text, instructions text,"
     " temperature double precision, top_p double precision, max_output_tokens bigint,"
-    " background boolean, metadata jsonb, decision jsonb"
+    " background boolean, metadata jsonb, decision jsonb, replaces text"
 )
 
 _ENDS = (
@@ -63,6 +63,7 @@ WITH w AS (
             WHEN w.opened IS NOT NULL THEN array_append(s.open_turns, w.opened)
             WHEN w.ended IS NOT NULL THEN array_remove(s.open_turns, w.ended)
             ELSE s.open_turns END,
+        edits = s.edits + (w.item_id IS NOT NULL)::integer,
         updated_at = w.at
     FROM w
     WHERE s.org_id = w.org_id AND s.id = w.session_id AND s.epoch = w.epoch
@@ -74,8 +75,11 @@ WITH w AS (
             SELECT FROM responses AS r
             WHERE r.client_id = w.client_id AND r.org_id = w.org_id
                 AND r.session_id IS NOT DISTINCT FROM w.session_id)
-    RETURNING w.n, s.org_id, s.id AS session_id, s.turns, s.last_seq, s.last_position, s.edits,
-        cardinality(s.open_turns) AS open_turns
+    RETURNING w.n, s.org_id, s.id AS session_id, w.item_id, s.turns, s.last_seq, s.last_position,
+        s.edits, cardinality(s.open_turns) AS open_turns
+), replaced AS (
+    DELETE FROM messages AS m USING fenced
+    WHERE m.org_id = fenced.org_id AND m.session_id = fenced.session_id AND m.id = fenced.item_id
 ), said AS (
     INSERT INTO messages (org_id, session_id, position, id, role, content, response_id,
         created_at, seq, epoch)
@@ -85,11 +89,12 @@ WITH w AS (
 ), opened AS (
     INSERT INTO responses (org_id, session_id, turn, id, status, model, agent, created_at,
         item_id, epoch, input_from, input_to, client_id, user_name, previous_response_id,
-        instructions, temperature, top_p, max_output_tokens, background, metadata, decision)
+        instructions, temperature, top_p, max_output_tokens, background, metadata, decision,
+        replaces)
     SELECT fenced.org_id, fenced.session_id, fenced.turns, o.id, o.status, o.model, o.agent,
         o.created_at, o.item_id, o.epoch, o.input_from, o.input_to, o.client_id, o.user_name,
         o.previous_response_id, o.instructions, o.temperature, o.top_p, o.max_output_tokens,
-        o.background, o.metadata, o.decision
+        o.background, o.metadata, o.decision, o.replaces
     FROM json_to_recordset($3::json) AS o ({_OPENS}) JOIN fenced ON fenced.n = o.n
 ), ended AS (
     UPDATE responses AS r

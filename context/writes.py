@@ -98,8 +98,9 @@ def accept(
         "background": record.background,
         "metadata": record.metadata,
         "decision": record.decision,
+        "replaces": record.replaces,
     }
-    opened = {"opened": record.id, "client_id": record.client_id}
+    opened = {"opened": record.id, "client_id": record.client_id, "item_id": record.replaces}
     return Write(
         n,
         key,

@@ -13,4 +13,6 @@ ALTER TABLE responses
     -- Rows of [cuts, position, policy, reason, epoch], oldest first.
     ADD COLUMN legs jsonb NOT NULL DEFAULT '[]',
     -- Activations that have run the turn.
-    ADD COLUMN attempts integer NOT NULL DEFAULT 1;
+    ADD COLUMN attempts integer NOT NULL DEFAULT 1,
+    -- The item that was removed when this turn was accepted, to be answered anew.
+    ADD COLUMN replaces text COLLATE "C";

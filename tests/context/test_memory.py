@@ -78,6 +78,34 @@ async def test_what_is_changed_while_it_waits_is_not_stored(memory: ContextMemor
     assert (await memory.response(host.key.org_id, record.id)).metadata == {"kept": "yes"}
 
 
+async def test_what_a_turn_replaces_goes_with_its_acceptance(memory: ContextMemory) -> None:
+    host = await Activation.new(memory)
+    first = await host.turn("question", "bad answer")
+    await memory.hot_copies_written()
+    anew = await host.accept(replaces=first.record.item_id)
+    stored = await memory.response(host.key.org_id, anew.record.id)
+    assert stored.replaces == first.record.item_id
+    said, _ = await memory.records.items(host.key, ascending=True)
+    assert [m.text for m in said] == ["question"]
+    state = await memory.activate(host.key)
+    assert [m.text for m in state.messages] == ["question"], "no older hot copy comes back"
+    [found] = state.open_turns
+    assert found.record.replaces == first.record.item_id
+    assert (await memory.response(host.key.org_id, first.record.id)).text == "bad answer"
+    new = Activation(memory, state)
+    [turn] = new.turns
+    new.accept_anew(turn)
+    new.start(turn)
+    new.go_on(turn)
+    new.say(turn, "good answer")
+    await new.finish(turn)
+    said, _ = await memory.records.items(host.key, ascending=True)
+    assert [m.text for m in said] == ["question", "good answer"]
+    events = await memory.events_since(host.key, Cursor(new.epoch, first.record.last_seq), 100)
+    assert events is not None
+    assert events[0].data["removed"] == first.record.item_id
+
+
 async def test_items_come_and_go(memory: ContextMemory) -> None:
     host = await Activation.new(memory)
     one, two, three = await host.add("one", "two", "three")
