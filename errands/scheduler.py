@@ -104,8 +104,8 @@ class Scheduler:
             background=True,
         )
         try:
-            accepted = await self._sessions.submit(schedule.key, turn)
-            return Outcome(due, "ran", accepted.response_id)
+            await self._sessions.submit(schedule.key, turn)
+            return Outcome(due, "ran", turn.response_id)
         except NotFound:
             # The conversation is gone, and with it all that was to be said there.
             await self._timetable.forget(schedule)
