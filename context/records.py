@@ -60,6 +60,7 @@ SELECT {_SESSION} FROM s
 """
 
 # What came after `upto` stays behind: an answer's place is kept when its turn is accepted.
+# Positions begin anew, and so do the summaries' places; their cost stays where it was paid.
 _COPY = """
 , copied AS (
     INSERT INTO messages (org_id, session_id, position, id, role, content, response_id, created_at)
@@ -68,14 +69,27 @@ _COPY = """
     FROM origin AS o JOIN messages AS m
         ON m.org_id = o.org_id AND m.session_id = o.session_id AND m.position <= o.upto
     RETURNING position, role, response_id
+), summed_up AS (
+    INSERT INTO summaries (org_id, session_id, covers_to, text, agent, created_at)
+    SELECT DISTINCT ON (at.covers_to) x.org_id, $3, at.covers_to, x.text, x.agent, x.created_at
+    FROM origin AS o
+    JOIN summaries AS x
+        ON x.org_id = o.org_id AND x.session_id = o.session_id AND x.covers_to <= o.upto
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS covers_to FROM messages AS m
+        WHERE m.org_id = x.org_id AND m.session_id = x.session_id AND m.position <= x.covers_to
+    ) AS at
+    ORDER BY at.covers_to, x.covers_to DESC
+    RETURNING covers_to
 ), s AS (
     INSERT INTO sessions (org_id, id, created_at, updated_at, user_id, agent, metadata,
-        last_response_id, last_position)
+        last_response_id, last_position, summary_to)
     SELECT o.org_id, $3, $4, $4, o.user_id, o.agent, o.metadata,
         coalesce(o.response_id, (
             SELECT c.response_id FROM copied AS c WHERE c.role = 'assistant'
             ORDER BY c.position DESC LIMIT 1)),
-        (SELECT coalesce(max(position), 0) FROM copied)
+        (SELECT coalesce(max(position), 0) FROM copied),
+        (SELECT coalesce(max(covers_to), 0) FROM summed_up)
     FROM origin AS o
     RETURNING *
 )

@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from contracts.messages import OnBusy, Role
+from contracts.messages import Role
 from gateway.fields import (
     TEXT_OR_LIST,
     Body,
@@ -224,9 +224,6 @@ class CreateSchedule(TurnFields):
     )
     timezone: Annotated[Clean, Field(min_length=1, max_length=64)] | None = Field(
         None, description="Of `cron`, such as `Europe/Berlin`; UTC if not given."
-    )
-    on_busy: OnBusy | None = Field(
-        None, description="What if a turn is running then; by default as the agent's settings say."
     )
 
 

@@ -94,7 +94,7 @@ def turn_from_schedule(limits: InputLimits, body: CreateSchedule) -> TurnRequest
         )
     if turn.regenerate is not None:
         raise UnsupportedParameter("A schedule cannot answer anew.", param="regenerate")
-    return replace(turn, response_id="", on_busy=body.on_busy)
+    return replace(turn, response_id="")
 
 
 def require_agent(services: Services, name: str) -> None:

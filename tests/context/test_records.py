@@ -11,6 +11,8 @@ from context.records import Records
 from contracts.commands import InputItem, SessionKey
 from contracts.errors import Conflict, InvalidRequest, NotFound
 from contracts.events import Cursor
+from contracts.memory import Summary
+from contracts.messages import Usage
 from tests.context.activation import ORG, Activation, new_key
 
 
@@ -296,3 +298,28 @@ async def test_there_is_no_copy_of_nothing(memory: ContextMemory, records: Recor
         with pytest.raises(NotFound) as missing:
             await records.fork_at(key, item_id)
         assert missing.value.param == param
+
+
+async def test_a_copy_knows_what_was_summed_up_of_what_it_holds(
+    memory: ContextMemory, records: Records
+) -> None:
+    host = await Activation.new(memory)
+    [gone] = await host.add("to be deleted")
+    turns = [await host.turn(str(n), f"answer {n}") for n in range(4)]
+    await host.delete(gone.id)
+    for turn, text in zip(turns, ("first", "first two", "first three"), strict=False):
+        summary = Summary(f"The {text}.", turn.answer_position)
+        await memory.keep_summary(host.key, host.epoch, summary, "gpt", Usage(9, 9))
+    # The item's copy stands one place further ahead, and with it what was summed up.
+    for turn, expected in [
+        (turns[0], Summary("The first.", 2)),
+        (turns[1], Summary("The first two.", 4)),
+        (turns[3], Summary("The first three.", 6)),
+    ]:
+        row = await records.fork_at(host.key, turn.record.item_id)
+        assert (await memory.activate(row.key)).summary == expected
+    key = await records.fork(ORG, turns[1].record.id)
+    state = await memory.activate(key)
+    assert state.summary == Summary("The first two.", 4)
+    row = await records.fork_at(host.key, turns[0].input[0].id)
+    assert (await memory.activate(row.key)).summary is None

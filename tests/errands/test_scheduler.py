@@ -38,16 +38,17 @@ class Way:
         self.link = link
         self.before: TroupeError | None = None
         self.after: BaseException | None = None
+        self.unheard = False
         self.asked: list[TurnRequest] = []
 
-    async def submit(self, key: SessionKey, turn: TurnRequest) -> Accepted:
+    async def submit(self, key: SessionKey, turn: TurnRequest) -> Accepted | None:
         self.asked.append(turn)
         if self.before is not None:
             raise self.before
         accepted = await self.link.submit(key, turn)
         if self.after is not None:
             raise self.after
-        return accepted
+        return None if self.unheard else accepted
 
     async def drop(self, key: SessionKey, *, unused_since: float | None = None) -> None:
         await self.link.drop(key, unused_since=unused_since)
@@ -208,6 +209,16 @@ async def test_one_that_dies_between_submitting_and_noting_it_has_done_it(
     after = await kept(memory, schedule)
     assert after.last == Outcome(START, "ran", done["id"], None)
     assert after.due_at == START + 86_400
+
+
+async def test_a_turn_that_was_taken_unheard_has_begun(
+    memory: ContextMemory, ways: tuple[Way, Way], clock: Clock, database: asyncpg.Connection
+) -> None:
+    schedule = await new_schedule(memory, at=START)
+    ways[0].unheard = True
+    await scheduler_of(memory, ways[0], clock).round()
+    [begun] = await database.fetch("SELECT id FROM responses")
+    assert (await kept(memory, schedule)).last == Outcome(START, "ran", begun["id"], None)
 
 
 async def test_who_is_late_notes_nothing_over_what_came_since(
