@@ -139,6 +139,12 @@ class DirectoryShell:
         await self._gathered.wait()
         return self._placement.hosts
 
+    async def release(self, host_id: str) -> None:
+        """Have one host drain and end; another one takes its place."""
+        member = self._roster.by_id(host_id)
+        if member is not None and not member.draining:
+            self._let_go(member, self._settings.hosts.drain_s)
+
     async def drain(self, deadline_s: float) -> None:
         """Let every host go to rest, for the end of everything. None is replaced any more."""
         self._begin()
