@@ -138,7 +138,11 @@ class Processes:
         return Counter({kind: used / _TICKS for kind, used in ticks.items()})
 
     def pss_kb(self) -> Counter[str]:
-        """Proportional memory now, swap included, by kind: shared pages are counted once."""
+        """Proportional memory now, swap included, by kind: shared pages are counted once.
+
+        Pages of files are left out. They do not grow with sessions, and how many of them are a
+        process's share depends on whatever else runs on the machine.
+        """
         sizes: Counter[str] = Counter()
         for stat in self._members():
             kind = kind_of(self._command(stat.pid))
@@ -198,12 +202,13 @@ class Processes:
 
 
 def parse_pss(text: bytes) -> int:
-    """KiB of Pss and SwapPss in /proc/PID/smaps_rollup."""
-    total = 0
-    for line in text.splitlines():
-        if line.startswith((b"Pss:", b"SwapPss:")):
-            total += int(line.split()[1])
-    return total
+    """KiB of anonymous, shared and swapped memory in /proc/PID/smaps_rollup; all Pss if it says
+    no more (before Linux 5.4).
+    """
+    sizes = {line.split()[0]: int(line.split()[1]) for line in text.splitlines() if b"Pss" in line}
+    if b"Pss_Anon:" in sizes:
+        sizes[b"Pss:"] = sizes[b"Pss_Anon:"] + sizes.get(b"Pss_Shmem:", 0)
+    return sizes.get(b"Pss:", 0) + sizes.get(b"SwapPss:", 0)
 
 
 def cpu_of(pid: int) -> float:

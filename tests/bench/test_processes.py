@@ -53,9 +53,10 @@ def test_stat_of_a_process_with_an_ugly_name() -> None:
     assert (stat.pid, stat.parent, stat.own, stat.waited, stat.started) == (42, 1, 23, 27, 19)
 
 
-def test_pss_counts_swap_and_nothing_twice() -> None:
-    text = b"Rss: 9 kB\nPss: 5 kB\nPss_Anon: 4 kB\nSwapPss: 2 kB\n"
-    assert parse_pss(text) == 7
+def test_pss_counts_swap_and_nothing_twice_and_no_pages_of_files() -> None:
+    text = b"Rss: 9 kB\nPss: 8 kB\nPss_Anon: 4 kB\nPss_File: 3 kB\nPss_Shmem: 1 kB\nSwapPss: 2 kB\n"
+    assert parse_pss(b"55d6-7ffe ---p 00000000 00:00 0 [rollup]\n" + text) == 7
+    assert parse_pss(b"Pss: 8 kB\nSwapPss: 2 kB\n") == 10
     assert parse_pss(b"") == 0
 
 
