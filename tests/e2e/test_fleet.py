@@ -53,7 +53,7 @@ def operator(fleet: RunningTroupe) -> Iterator[Operator]:
 
 @pytest.fixture(scope="module")
 def client(fleet: RunningTroupe) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{fleet.url}/v1", api_key="none", max_retries=5) as client:
+    with openai.OpenAI(base_url=f"{fleet.url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
 

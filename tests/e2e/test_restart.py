@@ -26,42 +26,43 @@ def test_a_restart_of_everything_keeps_the_conversations(
         **scripted_agents(),
     }
     one = RunningTroupe(tmp_path / "state", environ)
-    with one:
-        client = openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0)
-        conversation = client.conversations.create().id
-        first = client.responses.create(
-            model="gpt", input="My name is Boudica.", conversation=conversation
-        )
-        stream = client.responses.create(model="numbered", input="count", stream=True)
-        whole = list(stream)
-        # Nobody will ask for this one until it has ended.
-        left = client.responses.create(model="slow", input="count", background=True)
-        shown = list(islice(client.responses.retrieve(left.id, stream=True), 20))
-        assert one.stop() == [], "processes were left behind"
-    with one:
-        again = client.responses.create(
-            model="gpt", input="What is my name?", conversation=conversation
-        )
-        assert "Boudica" in again.output_text
-        kept = client.responses.retrieve(first.id)
-        assert kept.output_text == first.output_text
-        # Nobody remembers the events; they are given back from the stored answer, all the same.
-        rid = whole[0].response.id
-        rest = list(client.responses.retrieve(rid, stream=True, starting_after=6))
-        assert [(e.type, e.sequence_number) for e in rest] == [
-            (e.type, e.sequence_number) for e in whole[7:]
-        ]
-        assert [getattr(e, "delta", None) for e in rest] == [
-            getattr(e, "delta", None) for e in whole[7:]
-        ]
-        until(lambda: client.responses.retrieve(left.id).status == "completed")
-        last = shown[-1].sequence_number
-        rest = list(client.responses.retrieve(left.id, stream=True, starting_after=last))
-        assert [event.type for event in rest].count("response.resumed") == 1
-        final = rest[-1].response.output_text
-        assert text_of([*shown, *rest]) == final
-        assert final.endswith("t149 ")
-        assert one.stop() == []
+    with openai.OpenAI(base_url=f"{one.url}/v1", api_key="none", max_retries=0) as client:
+        with one:
+            conversation = client.conversations.create().id
+            first = client.responses.create(
+                model="gpt", input="My name is Boudica.", conversation=conversation
+            )
+            stream = client.responses.create(model="numbered", input="count", stream=True)
+            whole = list(stream)
+            # Nobody will ask for this one until it has ended.
+            left = client.responses.create(model="slow", input="count", background=True)
+            with client.responses.retrieve(left.id, stream=True) as beginning:
+                shown = list(islice(beginning, 20))
+            assert one.stop() == [], "processes were left behind"
+        with one:
+            again = client.responses.create(
+                model="gpt", input="What is my name?", conversation=conversation
+            )
+            assert "Boudica" in again.output_text
+            kept = client.responses.retrieve(first.id)
+            assert kept.output_text == first.output_text
+            # Nobody remembers the events; they are given back from the stored answer, all the same.
+            rid = whole[0].response.id
+            rest = list(client.responses.retrieve(rid, stream=True, starting_after=6))
+            assert [(e.type, e.sequence_number) for e in rest] == [
+                (e.type, e.sequence_number) for e in whole[7:]
+            ]
+            assert [getattr(e, "delta", None) for e in rest] == [
+                getattr(e, "delta", None) for e in whole[7:]
+            ]
+            until(lambda: client.responses.retrieve(left.id).status == "completed")
+            last = shown[-1].sequence_number
+            rest = list(client.responses.retrieve(left.id, stream=True, starting_after=last))
+            assert [event.type for event in rest].count("response.resumed") == 1
+            final = rest[-1].response.output_text
+            assert text_of([*shown, *rest]) == final
+            assert final.endswith("t149 ")
+            assert one.stop() == []
     assert troupe.get("/readyz")[0] == 200
 
 

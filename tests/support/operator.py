@@ -80,7 +80,10 @@ class Operator:
         return self._ask("loads")
 
     def deploy(self, **environ: str) -> int:
-        """Deploy once more, with these variables laid over; the generation that came of it."""
+        """Deploy once more as `serve run serve_app:app` does, with these variables laid over.
+
+        Returns the generation that came of it.
+        """
         return self._ask("deploy", environ=environ)
 
     def drain_node(self, seconds: float) -> None:
@@ -157,13 +160,25 @@ def do_loads() -> dict[str, int]:
 
 
 def do_deploy(environ: dict[str, str]) -> int:
-    import ray
+    from ray import serve
 
     import serve_app
-    from config.load import load
 
-    serve_app.run(load({**os.environ, **environ}))
-    return ray.get(_directory().generation.remote())
+    os.environ.update(environ)
+    before = do_generation()
+    serve.run(serve_app.app({}), name=serve_app.APP_NAME, route_prefix="/")
+    while (now := do_generation()) <= before:
+        time.sleep(0.1)
+    return now
+
+
+def do_generation() -> int:
+    import ray
+
+    try:
+        return ray.get(_directory().generation.remote())
+    except (ValueError, ray.exceptions.RayActorError):
+        return 0
 
 
 def do_drain_node(seconds: float) -> None:
