@@ -15,7 +15,9 @@ from contracts.errands import Delivery, Expired, Outcome, Schedule
 class Sessions(Protocol):
     """The way to sessions, wherever they live; in a gateway, its Link."""
 
-    def submit(self, key: SessionKey, turn: TurnRequest) -> Awaitable[Accepted | None]: ...
+    def submit(self, key: SessionKey, turn: TurnRequest) -> Awaitable[Accepted | None]:
+        """Begin a turn; None: an earlier try of it was accepted whose answer was lost."""
+        ...
 
     def drop(self, key: SessionKey, *, unused_since: float | None = None) -> Awaitable[None]:
         """Delete a conversation, unless something was said in it since then (`Conflict`)."""
