@@ -16,7 +16,7 @@ class Sessions(Protocol):
     """The way to sessions, wherever they live; in a gateway, its Link."""
 
     def submit(self, key: SessionKey, turn: TurnRequest) -> Awaitable[Accepted | None]:
-        """Begin a turn, durably. None: an earlier try of this very call did, unheard."""
+        """Begin a turn; None: an earlier try of it was accepted whose answer was lost."""
         ...
 
     def drop(self, key: SessionKey, *, unused_since: float | None = None) -> Awaitable[None]:

@@ -81,7 +81,15 @@ class Stage:
     def connect(self) -> Client:
         client = Client()
         client._out.put_nowait({"type": "websocket.connect"})
-        services = Services(self.link, None, (), None, self.options, self.drain)  # type: ignore[arg-type]
+        services = Services(
+            self.link,
+            None,
+            (),
+            None,
+            self.options,
+            None,
+            self.drain,  # type: ignore[arg-type]
+        )
         endpoint = websocket_endpoint(
             services,
             Principal(KEY.org_id, None),
