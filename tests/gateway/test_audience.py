@@ -325,7 +325,7 @@ async def test_the_last_reader_to_leave_tells_the_host(stage: Stage) -> None:
     await until(lambda: len(stage.a.asked(Detach)) == 1)
 
 
-@pytest.mark.parametrize("when", ["asked", "answered"])
+@pytest.mark.parametrize("when", ["asked", "answered", "answered too late"])
 @pytest.mark.parametrize("what", ["attach", "start"])
 async def test_whoever_is_interrupted_leaves_nothing_behind(
     stage: Stage, when: str, what: str
@@ -339,6 +339,9 @@ async def test_whoever_is_interrupted_leaves_nothing_behind(
         stage.a.say(Reply(attach.call, Attached(1, 0, True, ())))
         await until(lambda: states(stage.link) == (1, 0, 0))
     task.cancel()
+    if when == "answered too late":
+        [attach], [line] = stage.a.asked(Attach), stage.link._lines.values()
+        line._answer(Reply(attach.call, Attached(1, 0, True, ())))
     await asyncio.wait([task])
     assert task.cancelled()
     assert states(stage.link) == (0, 0, 0)
