@@ -247,7 +247,7 @@ class Turns:
             return asked.input[-1].text
         standing = [message for message in state.messages[-2:] if message is not replaced]
         if not standing or standing[-1].role == "assistant":
-            raise InvalidRequest(
+            raise Conflict(
                 "`input` is empty, and the conversation has nothing that waits for an answer.",
                 param="input",
                 code="nothing_to_answer",

@@ -130,7 +130,15 @@ class CreateFrame(TurnFields):
     id: Name | None = None
 
 
-_PLACES = ("conversation", "previous_response_id")
+def _given(field: str) -> dict[str, Any]:
+    """In JSON Schema: this field is there, and not null."""
+    return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
+
+
+_CONVERSATION, _PREVIOUS, _REGENERATE = map(
+    _given, ("conversation", "previous_response_id", "regenerate")
+)
+_SILENT: dict[str, Any] = {"properties": {"input": {"type": "array", "maxItems": 0}}}
 
 
 class CreateResponse(TurnFields):
@@ -138,10 +146,20 @@ class CreateResponse(TurnFields):
 
     model_config = ConfigDict(
         json_schema_extra={
-            # One way of saying where it belongs, or none.
             "not": {
-                "required": list(_PLACES),
-                "properties": {place: {"not": {"type": "null"}} for place in _PLACES},
+                "anyOf": [
+                    # One way of saying where it belongs, or none.
+                    {"allOf": [_CONVERSATION, _PREVIOUS]},
+                    {"allOf": [_REGENERATE, _PREVIOUS]},
+                    # What is answered anew has its input; a new conversation needs one.
+                    {"allOf": [_REGENERATE, {"not": _SILENT}]},
+                    {
+                        "allOf": [
+                            _SILENT,
+                            {"not": {"anyOf": [_CONVERSATION, _PREVIOUS, _REGENERATE]}},
+                        ]
+                    },
+                ]
             }
         }
     )

@@ -107,13 +107,13 @@ async def test_without_input_what_stands_there_is_answered(stage: Stage) -> None
     await answered(stage, without_input(), "the answer")
     assert transcript(stage) == ["question", "the answer"]
     assert [m.text for m in stage.agent.requests[0].messages] == ["question"]
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(Conflict) as caught:
         await stage.link.submit(stage.key, without_input())
     assert (caught.value.param, caught.value.cause_code) == ("input", "nothing_to_answer")
 
 
 async def test_an_empty_conversation_has_nothing_to_answer(stage: Stage) -> None:
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(Conflict) as caught:
         await stage.link.submit(stage.key, without_input())
     assert caught.value.cause_code == "nothing_to_answer"
     assert stage.agent.requests == []
