@@ -16,6 +16,8 @@ import time
 import traceback
 from typing import Any, Self
 
+import psutil
+
 from tests.support.troupe import ROOT, RunningTroupe
 
 ORGANIZATION = "org_default"
@@ -56,8 +58,12 @@ class Operator:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
+            nodes = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
             self._process.communicate()
+            for process in nodes:
+                process.kill()
+            psutil.wait_procs(nodes)
 
     def actors(self) -> dict[str, int]:
         """The living actors of Troupe's own, by name, with their pids."""
@@ -86,8 +92,12 @@ class Operator:
         """
         return self._ask("deploy", environ=environ)
 
+    def add_node(self) -> None:
+        """Give the cluster one more node; it goes with this process."""
+        self._ask("add_node")
+
     def drain_node(self, seconds: float) -> None:
-        """Tell the cluster that its node goes in so many seconds."""
+        """Tell the cluster that the node of the first host goes in so many seconds."""
         self._ask("drain_node", seconds=seconds)
 
     def _ask(self, do: str, **facts: Any) -> Any:
@@ -181,12 +191,38 @@ def do_generation() -> int:
         return 0
 
 
+def do_add_node() -> None:
+    import ray
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    connected = ray._private.worker.global_worker.node
+    Node(
+        RayParams(
+            gcs_address=connected.gcs_address,
+            node_ip_address="127.0.0.1",
+            num_cpus=4,
+            memory=4 * 2**30,
+            object_store_memory=100 * 2**20,
+            temp_dir=connected.get_temp_dir_path(),
+            include_log_monitor=False,
+        ),
+        head=False,
+    )
+
+
 def do_drain_node(seconds: float) -> None:
     import ray
+    from ray._private.state import actors
     from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 
+    node = next(
+        actor["Address"]["NodeID"]
+        for actor in actors().values()
+        if actor["State"] == "ALIVE" and actor["Name"].startswith("host-")
+    )
     accepted, reason = ray._private.worker.global_worker.gcs_client.drain_node(
-        ray.nodes()[0]["NodeID"],
+        node,
         DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"),
         "a test",
         int((time.time() + seconds) * 1000),
