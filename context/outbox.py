@@ -12,11 +12,11 @@ from contracts.errands import Delivery
 
 _CLAIM = """
 WITH due AS (
-    SELECT id, org_id FROM outbox WHERE endpoint = $1 AND due_at <= $2
+    SELECT id, org_id, endpoint FROM outbox WHERE endpoint = $1 AND due_at <= $2
     ORDER BY due_at LIMIT $4 FOR UPDATE SKIP LOCKED
 )
 UPDATE outbox AS o SET due_at = $2 + $3, attempts = o.attempts + 1
-FROM due WHERE o.id = due.id AND o.org_id = due.org_id AND o.endpoint = $1
+FROM due WHERE o.id = due.id AND o.org_id = due.org_id AND o.endpoint = due.endpoint
 RETURNING o.org_id, o.id, o.endpoint, o.response_id, o.type, o.created_at, o.attempts
 """
 

@@ -1,7 +1,8 @@
 """Schedules: what a gateway creates and shows of them, and what schedulers take from here.
 
 A schedule is claimed by moving `wake_at` ahead. What is noted of a due time is noted only while it
-is the one that stands in the row, so that of several who did one thing one tells.
+is the one that stands in the row, so that of several who did one thing one tells. That check
+compares with IS NOT DISTINCT FROM for the reason that `context.statements` gives.
 """
 
 from __future__ import annotations
@@ -55,10 +56,13 @@ RETURNING {_SCHEDULE}
 _SETTLE = """
 UPDATE schedules SET due_at = $4, wake_at = $4, last_due_at = $5, last_kind = $6,
     last_response_id = $7, last_error = $8::jsonb, skipped = skipped + $9
-WHERE org_id = $1 AND id = $2 AND due_at = $3
+WHERE org_id = $1 AND id = $2 AND due_at IS NOT DISTINCT FROM $3
 """
 
-_POSTPONE = "UPDATE schedules SET wake_at = $4 WHERE org_id = $1 AND id = $2 AND due_at = $3"
+_POSTPONE = """
+UPDATE schedules SET wake_at = $4
+WHERE org_id = $1 AND id = $2 AND due_at IS NOT DISTINCT FROM $3
+"""
 
 _PURGE = """
 WITH over AS (
