@@ -154,7 +154,7 @@ class Audience:
                 if reader.asking is None or reader.asking.before is None:
                     fault = error
                 else:
-                    # It was frozen while its session moved on, and knows nothing of what came since.
+                    # It was frozen while the session moved on, and knows nothing of that turn.
                     self._look_elsewhere(reader)
             except TroupeError as error:
                 fault = error
