@@ -98,9 +98,14 @@ def main() -> int:
     plan.out.mkdir(parents=True, exist_ok=True)
     document = report.document(outcome, facts(), began.isoformat())
     name = began.strftime("%Y-%m-%dT%H%M%SZ")
+    # The plot needs a large library that a run without it can do without until here.
+    from chaos.plot import draw
+
+    title = f"{plan.sessions} sessions, {len(outcome.strikes)} faults, seed {plan.seed}; {began:%F}"
     for stem in (name, "latest"):
         bench_report.save(document, plan.out / f"{stem}.json")
-    say(f"kept: {plan.out / name}.json, and as latest.json")
+        draw(outcome, title, plan.out / f"{stem}.png")
+    say(f"kept: {plan.out / name}.json and .png, and as latest.*")
     verdict = "PASS: every count is 0" if report.passed(outcome) else "FAIL"
     say(f"{verdict}; seed {plan.seed}")
     return 0 if report.passed(outcome) else 1

@@ -16,7 +16,7 @@ import asyncio
 from collections.abc import Iterator
 
 from contracts.commands import Attach, Attached, AwaitWake, Detach, EventBatch, SessionKey
-from contracts.errors import Deposed, HostUnavailable, TroupeError, Unavailable
+from contracts.errors import Deposed, HostUnavailable, NotFound, TroupeError, Unavailable
 from contracts.tasks import spawn, stop
 from gateway.line import Line
 from gateway.placements import Placements
@@ -150,6 +150,12 @@ class Audience:
                 else:
                     await asyncio.sleep(jittered(pause_s))
                     pause_s = longer(pause_s)
+            except NotFound as error:
+                if reader.asking is None or reader.asking.before is None:
+                    fault = error
+                else:
+                    # It was frozen while the session moved on, and knows nothing of that turn.
+                    self._look_elsewhere(reader)
             except TroupeError as error:
                 fault = error
         self._unask(reader)

@@ -208,6 +208,26 @@ async def test_an_older_activation_is_not_listened_to(stage: Stage) -> None:
     assert await read(reader) == [(5, 1)]
 
 
+async def test_an_older_activation_that_knows_nothing_of_a_response_is_not_believed(
+    stage: Stage,
+) -> None:
+    """A host that was frozen says that the session is there, and had never heard of this turn."""
+    stage.a.epoch, stage.b.epoch = 5, 4
+    _, reader = await stage.link.start(KEY, ask())
+    stage.a.tell(delta(3, number=2))
+    assert await read(reader) == [(5, 3)]
+    stage.directory.publish(stage.a, stage.b)
+    stage.directory.current = stage.b
+    stage.b.answers[Attach] = NotFound("No response to read here.")
+    stage.link.open(lambda fleet: None)
+    await until(lambda: stage.b.asked(AwaitWake))
+    stage.b.say(Woke(KEY))
+    await until(lambda: len(stage.a.asked(Attach)) == 2)
+    await until(lambda: states(stage.link) == (1, 0, 0))
+    stage.a.tell(delta(4, number=5))
+    assert await read(reader) == [(5, 4)]
+
+
 async def test_a_session_that_moves_on_in_the_same_breath_is_followed(stage: Stage) -> None:
     reader = await stage.link.attach(KEY)
     stage.b.mute = True
