@@ -10,6 +10,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -19,7 +20,6 @@ from bench.figures import Found, Result
 from bench.generator import GeneratorError
 from bench.plan import PARTS, Part, Plan, Target
 from bench.verdict import checks
-
 
 _QUIET = 0.5
 """The load average up to which a machine counts as idle."""
@@ -151,7 +151,7 @@ def main() -> int:
     judged = checks(found)
     if not judged:
         return 1
-    machine = {**facts(), "load_average_before": round(busy, 2)}
+    machine: dict[str, Any] = {**facts(), "load_average_before": round(busy, 2)}
     say(f"\n{report.everything(found)}\n\n{report.judgement(judged)}\n")
     plan.out.mkdir(parents=True, exist_ok=True)
     name = began.strftime("%Y-%m-%dT%H%M%SZ")
