@@ -159,9 +159,7 @@ async def eventually(what: Callable[[], Any], wanted: Any = True) -> None:
 async def serving(services: Services) -> AsyncIterator[str]:
     """The gateway's application on a port of its own; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        build_app(services), log_config=None, access_log=False, ws=LeanSocket
-    )
+    config = uvicorn.Config(build_app(services), log_config=None, access_log=False, ws=LeanSocket)
     server = uvicorn.Server(config)
     task = spawn(server.serve([listener]), name="uvicorn")
     try:
