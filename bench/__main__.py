@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from bench import conductor, report, servers, sleep, wake
 from bench.facts import facts
-from bench.figures import Found
+from bench.figures import Found, Result
 from bench.generator import GeneratorError
 from bench.plan import PARTS, Part, Plan, Target
 from bench.verdict import checks
+
+_QUIET = 0.5
+"""The load average up to which a machine counts as idle."""
 
 
 def say(text: str) -> None:
@@ -112,13 +117,20 @@ async def _measure_part(part: Part, plan: Plan, logs: Path, found: Found) -> Non
     if part == "load":
         async for one in conductor.run(plan, logs, say):
             found.results.append(one)
-            for doubt in one.warnings:
-                say(f"    warning: {doubt}")
+            _doubt(one)
     elif part == "wake":
         async for one in wake.run(plan, logs, say):
             found.wakes.append(one)
     else:
-        found.sleeps.append(await sleep.run(plan, logs, say))
+        slept = await sleep.run(plan, logs, say)
+        found.sleeps.append(slept)
+        _doubt(slept.among)
+        _doubt(slept.alone)
+
+
+def _doubt(one: Result) -> None:
+    for doubt in one.warnings:
+        say(f"    warning: {doubt}")
 
 
 def main() -> int:
@@ -130,13 +142,16 @@ def main() -> int:
         f"provider: {plan.ttft_ms} ms + {plan.tokens} tokens x {plan.gap_ms} ms; "
         f"sessions answer after {plan.think_s:g} s on average"
     )
+    busy = os.getloadavg()[0]
+    if busy > _QUIET:
+        say(f"warning: something keeps this machine busy (load average {busy:.1f})")
     logs = Path(tempfile.mkdtemp(prefix="troupe-bench-"))
     say(f"what the servers print goes to {logs}")
     found = asyncio.run(measure(plan, logs))
     judged = checks(found)
     if not judged:
         return 1
-    machine = facts()
+    machine: dict[str, Any] = {**facts(), "load_average_before": round(busy, 2)}
     say(f"\n{report.everything(found)}\n\n{report.judgement(judged)}\n")
     plan.out.mkdir(parents=True, exist_ok=True)
     name = began.strftime("%Y-%m-%dT%H%M%SZ")

@@ -43,7 +43,7 @@ class Plan:
     tokens: int = 40
     waking: int = 1000
     waking_alone: int = 100
-    waking_messages: int = 20
+    waking_messages: int = 10
     asleep: int = 5000
     talking: int = 200
     generators: int = 1

@@ -95,48 +95,48 @@ class Host:
         self._runtime = runtime_of(new_id("host"), settings, memory)
         self._cursors = cursors
         self._calls = itertools.count(1)
-        self._waiting: dict[int, tuple[SessionKey, float, asyncio.Future[float]]] = {}
+        self._asked: dict[int, SessionKey] = {}
+        self._began = 0.0
+        self._ms: list[float] = []
+        self._all: asyncio.Future[None] | None = None
         self._listening = spawn(self._listen(), name="bench-gateway", on_error=self._broken)
+
+    async def attach(self, keys: Sequence[SessionKey]) -> list[float]:
+        """Attach to all of them at once; after how many ms each answered."""
+        calls = dict(zip(self._calls, keys, strict=False))
+        commands: list[Any] = [
+            Attach(call, key, after=self._cursors[key]) for call, key in calls.items()
+        ]
+        self._asked, self._ms = calls, []
+        self._all = asyncio.get_running_loop().create_future()
+        self._began = time.perf_counter()
+        await self._runtime.submit(GATEWAY, commands)
+        await self._all
+        return self._ms
 
     async def _listen(self) -> None:
         async with aclosing(self._runtime.pipe(GATEWAY)) as parcels:  # type: ignore[type-var]
             async for parcel in parcels:
-                arrived = time.perf_counter()
-                for item in pickle.loads(parcel):
-                    if isinstance(item, Reply):
-                        self._answered(item, arrived)
+                self._hear(parcel, (time.perf_counter() - self._began) * 1000)
 
-    def _answered(self, reply: Reply, arrived: float) -> None:
-        key, began, ready = self._waiting.pop(reply.call)
-        if reply.error is not None:
-            ready.set_exception(reply.error)
-            return
-        attached: Attached = reply.value
-        if not attached.recovered:
-            ready.set_exception(RuntimeError(f"the cursor of {key.session_id} was not honoured"))
-            return
-        self._cursors[key] = Cursor(attached.epoch, attached.seq)
-        ready.set_result((arrived - began) * 1000)
+    def _hear(self, parcel: bytes, ms: float) -> None:
+        for item in pickle.loads(parcel):
+            if not isinstance(item, Reply):
+                continue
+            key = self._asked.pop(item.call)
+            if item.error is not None:
+                raise item.error
+            attached: Attached = item.value
+            if not attached.recovered:
+                raise RuntimeError(f"the cursor of {key.session_id} was not honoured")
+            self._cursors[key] = Cursor(attached.epoch, attached.seq)
+            self._ms.append(ms)
+        if not self._asked and self._all is not None and not self._all.done():
+            self._all.set_result(None)
 
     def _broken(self, error: BaseException) -> None:
-        for _, _, ready in self._waiting.values():
-            if not ready.done():
-                ready.set_exception(error)
-
-    async def attach(self, keys: Sequence[SessionKey]) -> list[float]:
-        """Attach to all of them at once; after how many ms each answered."""
-        loop = asyncio.get_running_loop()
-        began = time.perf_counter()
-        commands: list[Any] = []
-        futures: list[asyncio.Future[float]] = []
-        for key in keys:
-            call = next(self._calls)
-            future: asyncio.Future[float] = loop.create_future()
-            self._waiting[call] = (key, began, future)
-            commands.append(Attach(call, key, after=self._cursors[key]))
-            futures.append(future)
-        await self._runtime.submit(GATEWAY, commands)
-        return await asyncio.gather(*futures)
+        if self._all is not None and not self._all.done():
+            self._all.set_exception(error)
 
     async def close(self) -> None:
         await self._runtime.close()

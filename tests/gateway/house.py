@@ -31,6 +31,7 @@ from gateway.app import build_app
 from gateway.drain import Drain
 from gateway.link import Link
 from gateway.options import AgentCard, GatewayOptions, Services
+from gateway.uvicorn_socket import LeanSocket
 from tests.support.runtime import OneHost, ScriptedAgent, make_runtime
 
 CARDS = (AgentCard("echo", "Says what it is told.", "tests", True), AgentCard("other"))
@@ -158,9 +159,7 @@ async def eventually(what: Callable[[], Any], wanted: Any = True) -> None:
 async def serving(services: Services) -> AsyncIterator[str]:
     """The gateway's application on a port of its own; gives its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        build_app(services), log_config=None, access_log=False, ws="websockets-sansio"
-    )
+    config = uvicorn.Config(build_app(services), log_config=None, access_log=False, ws=LeanSocket)
     server = uvicorn.Server(config)
     task = spawn(server.serve([listener]), name="uvicorn")
     try:
