@@ -49,7 +49,7 @@ async def test_a_crowd_that_vanishes_leaves_nothing(house: House) -> None:
         for socket in sockets:
             socket.transport.abort()
         await eventually(house.readers, 0)
-        for conversation in made:
+        for _ in made:
             # Their turns have gone on without them, and end.
             house.agent.answer("answer")
         await eventually(lambda: house.runtime.running(), 0)
