@@ -114,6 +114,14 @@ async def _wipe(target: Target) -> str:
     return "emptied"
 
 
+async def _amnesia(target: Target) -> str:
+    """What was being said is on screens and nowhere else."""
+    process = await target.busiest(target.instance.parts("host"))
+    await _wipe(target)
+    process.kill()
+    return f"emptied Redis and killed pid {process.pid}"
+
+
 async def _drain(target: Target) -> str:
     assert target.hand is not None
     host = await target.hand.order("fullest")
@@ -140,6 +148,7 @@ STRIKES: dict[str, Fault] = {
     "backend": _kill_backend,
     "freeze": _freeze,
     "wipe": _wipe,
+    "amnesia": _amnesia,
     "drain": _drain,
     "redeploy": _redeploy,
 }

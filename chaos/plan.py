@@ -9,7 +9,7 @@ from chaos.record import Kind
 
 FAULTS = (
     *("host", "gateway", "directory", "haproxy", "valkey", "postgres", "backend"),
-    *("freeze", "wipe", "drain", "redeploy"),
+    *("freeze", "wipe", "amnesia", "drain", "redeploy"),
 )
 """Every fault there is, in the order in which they are tried in turn."""
 

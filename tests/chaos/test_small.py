@@ -24,7 +24,7 @@ PLAN = replace(
     Plan(),
     sessions=20,
     seconds=0,
-    faults=("host", "valkey", "gateway"),
+    faults=("host", "valkey", "gateway", "amnesia"),
     calm_s=1.0,
     think_s=0.5,
     ttft_ms=100,
@@ -58,6 +58,8 @@ async def test_nothing_is_lost_or_doubled(instance: Instance, tmp_path: Path) ->
     assert [strike.fault for strike in outcome.strikes] == list(PLAN.faults)
     running = silences(outcome.answers, outcome.strikes)
     assert all(running[fault] for fault in PLAN.faults), "a fault met no running answer"
+    legs = {leg for answer in outcome.answers for leg in answer.legs}
+    assert {"continue", "restart"} <= legs, "no answer went on elsewhere"
     assert len(outcome.answers) >= 2 * PLAN.sessions
     assert check.count(outcome.findings) == dict.fromkeys(check.COUNTED, 0)
     assert report.passed(outcome)
