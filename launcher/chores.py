@@ -13,6 +13,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 COVERAGE = CHECKOUT / ".troupe" / "coverage"
 REQUIREMENTS = CHECKOUT / "requirements"
+WORKERS = min(6, (os.cpu_count() or 1) + 1)
+"""Test processes. One more than there are cores, since most of what a test does is wait."""
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +32,7 @@ def test(words: list[str]) -> int:
     if not words:
         shutil.rmtree(COVERAGE, ignore_errors=True)
         COVERAGE.mkdir(parents=True)
-        words = ["--cov", "--cov-report=term:skip-covered"]
+        words = ["--cov", "--cov-report=term:skip-covered", "--dist=loadgroup", f"-n={WORKERS}"]
     # In this one's place, so that what is told to end is pytest, which takes its servers down.
     os.execv(python, [python, "-m", "pytest", *words])
 

@@ -33,6 +33,14 @@ scrub(os.environ)
 os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file stay in one process, and so do all that share a whole instance."""
+    for item in items:
+        shared = "troupe" in getattr(item, "fixturenames", ())
+        group = "a whole instance" if shared else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def _no_ray(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A test that is not marked `cluster` starts no Ray in this process, not even by accident."""
