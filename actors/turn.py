@@ -22,6 +22,7 @@ from typing import Protocol
 
 from actors.desk import Seat
 from actors.log import EventLog
+from context.text import storable
 from contracts.agents import End, ModelRequest
 from contracts.errors import ProviderError, ProviderInterrupted, TroupeError
 from contracts.events import (
@@ -152,8 +153,11 @@ class Turn:
         """Turn the text gathered so far into one event."""
         if not self._pending or not self._opened.is_set():
             return
-        text = "".join(self._pending)
+        # Cleaned here, so that a screen, the journal and the store count the same characters.
+        text = storable("".join(self._pending))
         self._pending.clear()
+        if not text:
+            return
         opens = not self.record.cuts
         events.append("delta", self.record.id, self._number, text)
         self._number += unfolds_to("delta", opens=opens)

@@ -23,6 +23,7 @@ from actors.log import EventLog
 from actors.summarizer import Summarizer
 from actors.turn import Turn
 from context.history import window
+from context.tokens import estimate
 from contracts.agents import ModelRequest
 from contracts.commands import Accepted, InputItem, TurnRequest
 from contracts.decisions import RoutingInput
@@ -309,11 +310,10 @@ class Turns:
         ]
         messages = [*before, *items]
         instructions = record.instructions or seat.instructions
+        budget = seat.context_tokens - (estimate(said) if said else 0)
         request = ModelRequest(
             model=seat.model,
-            messages=tuple(
-                window(messages, seat.context_tokens, instructions, self._state.summary)
-            ),
+            messages=tuple(window(messages, budget, instructions, self._state.summary)),
             instructions=instructions,
             temperature=record.temperature if record.temperature is not None else seat.temperature,
             top_p=record.top_p,

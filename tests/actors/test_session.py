@@ -401,3 +401,13 @@ async def test_a_stateless_turn_ends_with_its_host(stage: Stage) -> None:
     assert (stage.agent.open, stage.runtime.load()) == (0, 0)
     with pytest.raises(HostUnavailable):
         await until_ended(reader)
+
+
+async def test_what_no_store_can_hold_is_taken_out_before_anybody_counts_it(stage: Stage) -> None:
+    stage.agent.answer("a\x00b", "\x00", "c")
+    _, reader = await stage.link.start(stage.key, ask())
+    events = await until_ended(reader)
+    record = events[-1].data
+    assert text_of(events) == record.text == "abc"
+    assert sum(record.cuts) == 3
+    assert 0 not in record.cuts
