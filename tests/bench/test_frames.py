@@ -110,7 +110,7 @@ def test_fragments_are_joined_and_control_frames_come_in_between() -> None:
 @pytest.mark.parametrize(
     ("stream", "why"),
     [
-        (Frame(Opcode.TEXT, b"x").serialize(mask=True), "mask"),
+        pytest.param(Frame(Opcode.TEXT, b"x").serialize(mask=True), "mask", id="masked"),
         (b"\x81\x80mask", "mask"),
         (b"\xc1\x01x", "reserved"),
         (serialized(Opcode.CONT, b"x"), "out of order"),

@@ -156,7 +156,7 @@ async def test_closing_does_not_wait_for_ever(database: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        f"postgresql://postgres@127.0.0.1:{free_port()}/x",
+        pytest.param(f"postgresql://postgres@127.0.0.1:{free_port()}/x", id="nobody listens"),
         "postgresql://postgres@/x?host=/nowhere",
         "no url at all",
     ],

@@ -479,9 +479,9 @@ async def test_a_foreign_response_is_as_unknown(house: House, stores: Stores) ->
 @pytest.mark.parametrize(
     ("field", "name"),
     [
-        ("conversation", new_id(SESSION)),
+        pytest.param("conversation", new_id(SESSION), id="no such conversation"),
         ("conversation", "nonsense"),
-        ("previous_response_id", new_id(RESPONSE)),
+        pytest.param("previous_response_id", new_id(RESPONSE), id="no such response"),
         ("previous_response_id", "nonsense"),
     ],
 )
