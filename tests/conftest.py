@@ -33,6 +33,7 @@ scrub(os.environ)
 os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
 
 
+@pytest.hookimpl(tryfirst=True)  # before the one that reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file stay in one process, and so do all that share a whole instance."""
     for item in items:
