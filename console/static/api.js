@@ -62,14 +62,15 @@ export class Api {
     return this.#call("DELETE", `conversations/${id}`);
   }
 
+  /** A new chat with a copy of this one, up to and including an item. */
+  forkChat(id, itemId, metadata) {
+    return this.#call("POST", `conversations/${id}/fork`, { body: { item_id: itemId, metadata } });
+  }
+
   /** One page of items older than `before`, newest first. */
   itemsBefore(id, before, limit = 40) {
     const query = { limit, order: "desc", after: before };
     return this.#call("GET", `conversations/${id}/items`, { query });
-  }
-
-  deleteItem(id, itemId) {
-    return this.#call("DELETE", `conversations/${id}/items/${itemId}`);
   }
 
   response(id) {

@@ -2,7 +2,7 @@
  * One open chat: its transcript, its socket, and what was said here that the server has not
  * accepted yet.
  *
- * A message is kept in `outbox` (and in the tab's storage, so that a reload does not lose it) from
+ * A message, or the wish to have another answer, is kept in `outbox` (and in the tab's storage, so that a reload does not lose it) from
  * Enter until the server accepts or refuses it, and is sent again whenever the session opens. Its
  * id stays the same, so the server takes it once however often it is sent.
  */
@@ -30,7 +30,6 @@ export class Chat {
   #outbox = new Map();
   #creating = false;
   #loadingOlder = false;
-  #retrying = false;
   #asked = new Set();
   #leaving = false;
 
@@ -61,7 +60,7 @@ export class Chat {
   send(text, model) {
     const clientId = newClientId();
     this.transcript.say(clientId, text, model);
-    this.#post(clientId, text, model);
+    this.#post(clientId, { text, model });
   }
 
   /** Send a refused message again, under a new id: the old one's fate is sealed. */
@@ -78,28 +77,25 @@ export class Chat {
   }
 
   /**
-   * Ask again what ended without a full answer. Where it was the last thing said, the question
-   * and what there was of an answer are taken out first: the model shall not read both.
+   * Have an answer anew: in its place where it is the last message, else by asking once more.
    */
-  async retry(answer) {
-    const { entries } = this.transcript;
-    const turn = entries.filter(({ responseId }) => responseId === answer.responseId);
-    const question = turn.find(({ kind }) => kind === "user");
-    if (!question || this.#retrying) return;
-    this.#retrying = true;
-    try {
-      if (turn.includes(entries.at(-1))) await this.#takeOut(turn);
-      this.send(question.text, question.model ?? answer.decision?.agent ?? "auto");
-    } finally {
-      this.#retrying = false;
+  retry(answer, model) {
+    if (answer === this.transcript.standing) this.answer(model, answer);
+    else {
+      const question = this.transcript.questionOf(answer);
+      if (question) this.send(question.text, model);
     }
   }
 
-  async #takeOut(entries) {
-    for (const { itemId } of entries) {
-      if (itemId) await this.#api.deleteItem(this.id, itemId).catch(orLeaveIt);
-    }
-    for (const entry of entries) this.transcript.remove(entry);
+  /**
+   * Have what stands at the end answered. An answer that left a message is named, to be removed;
+   * one that left none is in nobody's way.
+   */
+  answer(model, before = null) {
+    if (this.transcript.standing === null) return;
+    const regenerate = before?.itemId ? before.responseId : null;
+    this.transcript.asking = newClientId();
+    this.#post(this.transcript.asking, { text: null, model, regenerate });
   }
 
   stop() {
@@ -126,12 +122,17 @@ export class Chat {
    * best: why this agent, how it ended, and what became of a question without an answer are asked
    * for when somebody looks.
    */
-  async seen({ kind, responseId, decision }) {
-    const settled = kind === "note" || decision || this.transcript.hasAnswer(responseId, kind);
+  async seen(entry) {
+    const { kind, responseId, decision } = entry;
+    const settled = kind === "note" || decision || this.transcript.hasAnswer(entry);
     if (!responseId || settled || this.#asked.has(responseId)) return;
     this.#asked.add(responseId);
     try {
-      this.transcript.learn(await this.#api.response(responseId));
+      const response = await this.#api.response(responseId).catch(orNone);
+      // In a fork, a question has brought its turn's id along from where that was answered.
+      const elsewhere = kind === "user" && response?.conversation?.id !== this.id;
+      if (elsewhere) this.transcript.leave(responseId);
+      else if (response) this.transcript.learn(response);
       this.#on.list();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -147,9 +148,10 @@ export class Chat {
 
   #restore() {
     const stored = sessionStorage.getItem(`troupe.outbox.${this.id}`) ?? "[]";
-    for (const { clientId, text, model } of JSON.parse(stored)) {
-      this.#outbox.set(clientId, { text, model });
-      this.transcript.say(clientId, text, model);
+    for (const { clientId, ...turn } of JSON.parse(stored)) {
+      this.#outbox.set(clientId, turn);
+      if (turn.text === null) this.transcript.asking = clientId;
+      else this.transcript.say(clientId, turn.text, turn.model);
     }
   }
 
@@ -164,12 +166,13 @@ export class Chat {
     this.#socket.start();
   }
 
-  #post(clientId, text, model) {
-    this.#outbox.set(clientId, { text, model });
+  /** @param {{text: string|null, model: string, regenerate?: string|null}} turn */
+  #post(clientId, turn) {
+    this.#outbox.set(clientId, turn);
     this.#store();
     this.#on.list();
-    if (this.#socket) this.#socket.send(creation(clientId, text, model));
-    else this.#create(text);
+    if (this.#socket) this.#socket.send(creation(clientId, turn));
+    else this.#create(turn.text);
   }
 
   /** The chat itself comes to be with its first message; more of them wait in the outbox. */
@@ -212,9 +215,7 @@ export class Chat {
   }
 
   #sendOutbox() {
-    for (const [clientId, { text, model }] of this.#outbox) {
-      this.#socket.send(creation(clientId, text, model));
-    }
+    for (const [clientId, turn] of this.#outbox) this.#socket.send(creation(clientId, turn));
   }
 
   #error({ id, error }) {
@@ -222,10 +223,13 @@ export class Chat {
     if (error.code === "session_moved") return;
     if (!id && error.code === "frame_too_large" && this.#outbox.size > 0) {
       // The one refusal that cannot name the message: it was not even read.
-      const [[longest]] = [...this.#outbox].sort(([, a], [, b]) => b.text.length - a.text.length);
+      const length = ([, { text }]) => text?.length ?? 0;
+      const [[longest]] = [...this.#outbox].sort((a, b) => length(b) - length(a));
       this.#refused(longest, error);
-    } else if (!this.#outbox.has(id)) {
+    } else if (!id) {
       if (!NO_NEWS.has(error.code)) this.#on.trouble(error);
+    } else if (!this.#outbox.has(id)) {
+      // Sent again before the news of it came: what became of it is known by now.
     } else if (error.code === "duplicate_id") {
       // It was accepted before the connection broke, and what is shown by now includes it.
       const entry = this.transcript.refuse(id, null);
@@ -237,12 +241,13 @@ export class Chat {
 
   #refused(clientId, error) {
     this.#settle(clientId);
-    this.transcript.refuse(clientId, error);
+    if (!this.transcript.refuse(clientId, error)) this.#on.trouble(error);
     this.#on.list();
   }
 
   #settle(clientId) {
     if (!this.#outbox.delete(clientId)) return;
+    if (this.transcript.asking === clientId) this.transcript.asking = null;
     this.#store();
     if (this.#leaving && this.#outbox.size === 0) this.#socket?.close();
   }
@@ -261,14 +266,15 @@ export class Chat {
 
   #store() {
     if (this.id === null) return;
-    const waiting = [...this.#outbox].map(([clientId, message]) => ({ clientId, ...message }));
+    const waiting = [...this.#outbox].map(([clientId, turn]) => ({ clientId, ...turn }));
     if (waiting.length) sessionStorage.setItem(`troupe.outbox.${this.id}`, JSON.stringify(waiting));
     else sessionStorage.removeItem(`troupe.outbox.${this.id}`);
   }
 }
 
-function creation(clientId, text, model) {
-  return { type: "response.create", id: clientId, input: text, model };
+function creation(clientId, { text, model, regenerate = null }) {
+  const frame = { type: "response.create", id: clientId, input: text ?? [], model };
+  return regenerate === null ? frame : { ...frame, regenerate };
 }
 
 /** Not `crypto.randomUUID`, which a page served over plain HTTP to another machine lacks. */
@@ -287,7 +293,7 @@ function plainError(error) {
   return { code: error.code, message: error.message, request_id: error.requestId };
 }
 
-/** It is gone already, or another device has begun a turn and the past is closed for now. */
-function orLeaveIt(error) {
-  if (!(error instanceof ApiError) || ![404, 409].includes(error.status)) throw error;
+function orNone(error) {
+  if (error instanceof ApiError && error.status === 404) return null;
+  throw error;
 }

@@ -9,7 +9,7 @@ import { Composer } from "./composer.js";
 import { askAboutChat, askForKey, notice } from "./dialogs.js";
 import { byId } from "./dom.js";
 import { headline } from "./message.js";
-import { Sidebar, titleOf } from "./sidebar.js";
+import { forkTitle, Sidebar, titleOf } from "./sidebar.js";
 import { TranscriptView } from "./view.js";
 import { introduce, offerPrompts } from "./welcome.js";
 
@@ -42,6 +42,7 @@ const sidebar = new Sidebar(api, { edit: editChat, trouble: tell });
 
 /** @type {Chat} */
 let chat;
+let forking = false;
 
 /** Open a chat, or with null a new one; the address is the caller's to change. */
 function open(id) {
@@ -144,12 +145,34 @@ async function loadOlder() {
 }
 
 async function action(name, entry) {
+  if (name === "fork") {
+    await fork(entry);
+    return;
+  }
   view.follow();
-  if (name === "retry") await chat.retry(entry).catch(tell);
+  if (name === "retry") chat.retry(entry, composer.model);
+  else if (name === "answer") chat.answer(composer.model);
   else if (name === "resend") chat.resend(entry);
   else if (name === "withdraw") {
     chat.withdraw(entry);
     composer.write(entry.text);
+  }
+}
+
+/** Go on in a copy of the chat that ends with this message. */
+async function fork({ itemId }) {
+  if (forking) return;
+  forking = true;
+  const own = chat;
+  try {
+    const { metadata } = sidebar.find(own.id) ?? (await api.chat(own.id));
+    const copy = await api.forkChat(own.id, itemId, { ...metadata, title: forkTitle(metadata) });
+    sidebar.put(copy);
+    if (own === chat) go(copy.id);
+  } catch (error) {
+    tell(error);
+  } finally {
+    forking = false;
   }
 }
 

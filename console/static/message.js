@@ -15,6 +15,8 @@ const HEADLINES = {
   frame_too_large: "That message is too long",
   invalid_characters: "That message cannot be read",
   conversation_locked: "An answer is still on its way",
+  conversation_advanced: "The chat has gone on since",
+  nothing_to_answer: "Nothing waits for an answer",
   unreachable: "The server cannot be reached",
   unavailable: "Troupe cannot take this right now",
   store_unavailable: "Troupe cannot take this right now",
@@ -46,6 +48,8 @@ const CUT_SHORT = {
   content_filter: "The model’s filter ended the answer here.",
 };
 
+const FORK = "Fork from here";
+
 /** @param {string} code */
 export const headline = (code) => HEADLINES[code] ?? "That did not work";
 
@@ -74,17 +78,22 @@ class Words {
   }
 
   update() {
-    const { text, status, error } = this.#entry;
+    const { text, status, error, itemId, responseId } = this.#entry;
     this.node.dataset.status = status;
     if (this.#words.textContent !== text) this.#words.textContent = text;
     // Made anew only when it differs, or a button in it would lose the focus.
-    const shown = JSON.stringify([status, error]);
+    const stored = itemId !== null;
+    const alone = stored && (responseId === null || status === "unanswered");
+    const shown = JSON.stringify([status, error, stored, alone]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     const below = [];
     if (status === "sending") below.push(el("div", { class: "state", text: "Sending…" }));
     if (status === "refused")
       below.push(trouble(error, ["withdraw", "Edit"], ["resend", "Send again"]));
+    if (stored) below.push(forkIcon());
+    if (alone && this.#entry.kind === "user")
+      below.push(el("div", { class: "offer" }, buttons([["answer", "Get an answer"]])));
     this.#below.replaceChildren(...below);
   }
 }
@@ -116,14 +125,15 @@ class Answer {
   }
 
   update() {
-    const { text, status, decision } = this.#entry;
+    const { text, status, decision, error, itemId, responseId } = this.#entry;
     const ended = status !== "waiting" && status !== "streaming";
     this.node.dataset.status = status;
     this.node.setAttribute("aria-busy", String(!ended));
     this.#waiting.hidden = ended || text !== "";
     this.#view.update(text, ended);
 
-    const shown = JSON.stringify([status, decision, this.#entry.error, ended && text !== ""]);
+    const said = ended && text !== "";
+    const shown = JSON.stringify([status, decision, error, said, itemId, responseId]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     const name = decision?.agent ?? (ended ? "Agent" : "");
@@ -134,7 +144,7 @@ class Answer {
   }
 
   #footer(ended) {
-    const { text, status, decision, error } = this.#entry;
+    const { status, decision, error } = this.#entry;
     if (!ended) return [];
     const below = [];
     if (status === "failed") below.push(trouble(error, ["retry", "Try again"]));
@@ -143,18 +153,40 @@ class Answer {
     if (status === "incomplete") {
       below.push(mild(CUT_SHORT[error?.reason] ?? "The answer ended before it was complete."));
     }
-    const actions = text
-      ? el(
-          "button",
-          { type: "button", class: "quiet", data: { action: "copy-answer" } },
-          icon("copy"),
-          el("span", { text: "Copy" }),
-        )
-      : null;
     const why = decision ? whyThisAgent(decision) : null;
-    if (actions || why) below.push(el("div", { class: "after" }, actions, why));
+    const tools = this.#tools();
+    if (tools.length || why)
+      below.push(el("div", { class: "after" }, why, el("span", { class: "tools" }, ...tools)));
     return below;
   }
+
+  #tools() {
+    const { text, status, itemId, responseId } = this.#entry;
+    const tools = [];
+    // Where it failed or was stopped, the words that say so have a button of their own.
+    const well = status === "completed" || status === "incomplete";
+    if (well && (itemId === null || responseId !== null))
+      tools.push(tool("retry", "retry", "Regenerate"));
+    if (itemId !== null) tools.push(tool("fork", "fork", "Fork", FORK));
+    if (text) tools.push(tool("copy-answer", "copy", "Copy"));
+    return tools;
+  }
+}
+
+/** @param {string|null} [name] What it is called in full, where the words are fewer. */
+function tool(action, picture, words, name = null) {
+  const attributes = { type: "button", class: "quiet", data: { action }, title: name };
+  return el(
+    "button",
+    { ...attributes, "aria-label": name },
+    icon(picture),
+    el("span", { text: words }),
+  );
+}
+
+function forkIcon() {
+  const attributes = { type: "button", class: "icon-button", data: { action: "fork" } };
+  return el("button", { ...attributes, title: FORK, "aria-label": FORK }, icon("fork"));
 }
 
 /** The reason is a sentence of the router's own, which names the rule. */
@@ -189,7 +221,7 @@ function mild(words, ...actions) {
 }
 
 function buttons(actions) {
-  const icons = { retry: "retry", resend: "retry", withdraw: "edit" };
+  const icons = { retry: "retry", resend: "retry", withdraw: "edit", answer: "answer" };
   return el(
     "div",
     { class: "buttons" },

@@ -3,6 +3,7 @@
 import { byId, el, icon } from "./dom.js";
 
 const DAY_MS = 86_400_000;
+const FORK_OF = "Fork of ";
 
 export class Sidebar {
   #nav = byId("chats");
@@ -149,6 +150,12 @@ export class Sidebar {
 
 export function titleOf(chat) {
   return chat?.metadata?.title || "Untitled chat";
+}
+
+/** What a copy of a chat is called: by its origin, however often it was copied before. */
+export function forkTitle(metadata) {
+  const title = metadata?.title || "an untitled chat";
+  return title.startsWith(FORK_OF) ? title : `${FORK_OF}${title}`;
 }
 
 /** Chats under the names a person would give their age, in the order they have. */

@@ -9,8 +9,9 @@
  * @property {number} key Names the entry for as long as the page shows it.
  * @property {"user"|"answer"|"note"} kind
  * @property {string} text
- * @property {string} status For a user's: sending, sent, refused. For an answer: waiting,
- *   streaming, completed, failed, incomplete, cancelled.
+ * @property {string} status For a user's: sending, sent, refused, or unanswered where the turn that
+ *   it was said in left nothing here. For an answer: waiting, streaming, completed, failed,
+ *   incomplete, cancelled.
  * @property {string|null} itemId
  * @property {string|null} responseId
  * @property {string|null} clientId Of a message from this page: its idempotency key.
@@ -27,6 +28,8 @@ export class Transcript {
   entries = [];
   /** Whether the server may hold messages older than the first entry. */
   mayHaveOlder = false;
+  /** Of a turn of this page's without words of its own: its key, until the server took it. */
+  asking = null;
   #cursor = FROM_THE_BEGINNING;
   #nextKey = 1;
 
@@ -44,6 +47,13 @@ export class Transcript {
       ({ kind, status }) => kind === "answer" && RUNNING.has(status),
     );
     return answers.find(({ status }) => status === "streaming") ?? answers[0];
+  }
+
+  /** The last message, where nothing is running or on its way: it can be answered, or anew. */
+  get standing() {
+    const onItsWay = this.entries.some(({ status }) => status === "sending");
+    if (this.asking !== null || this.running || onItsWay) return null;
+    return this.entries[this.#end - 1] ?? null;
   }
 
   get oldestItemId() {
@@ -75,9 +85,19 @@ export class Transcript {
     this.mayHaveOlder = mayHaveOlder;
   }
 
-  /** Whether a question's answer is there, in whatever state. */
-  hasAnswer(responseId, kind) {
-    return kind === "user" && this.#find({ responseId, kind: "answer" }) !== undefined;
+  /** Whether what was said in a turn has its answer below it, if by another turn. */
+  hasAnswer({ kind, responseId }) {
+    if (kind !== "user") return false;
+    const last = this.entries.findLastIndex(
+      (other) => other.kind !== "answer" && other.responseId === responseId,
+    );
+    return this.entries[last + 1]?.kind === "answer";
+  }
+
+  /** What a person said before this answer. */
+  questionOf(answer) {
+    const before = this.entries.slice(0, this.entries.indexOf(answer));
+    return before.findLast(({ kind }) => kind === "user");
   }
 
   /** Take in what the server says of a response, unless events have told more by now. */
@@ -85,9 +105,23 @@ export class Transcript {
     const known = this.#find({ responseId: response.id, kind: "answer" });
     if (known?.decision) return;
     const { decision = null, ...facts } = fromResponse(response);
+    if (!known) {
+      if (this.hasAnswer({ kind: "user", responseId: response.id })) return;
+      // What it said is no message of this chat any more.
+      if (facts.itemId) {
+        this.leave(response.id);
+        return;
+      }
+    }
     const ended = !["queued", "in_progress"].includes(response.status);
     if (ended) this.#answer(response.id, { ...facts, decision, status: response.status });
     else if (!known) this.#answer(response.id, { decision });
+  }
+
+  /** Nothing came of this turn here: what was said in it stands without an answer. */
+  leave(responseId) {
+    const question = this.#find({ responseId, kind: "user" });
+    if (question) question.status = "unanswered";
   }
 
   /**
@@ -102,14 +136,14 @@ export class Transcript {
       return null;
     }
     if (frame.type === "response.output_text.delta") return this.#delta(frame);
-    if (["response.created", "response.resumed"].includes(frame.type) && this.#passed(frame))
-      return null;
+    const passed = this.#passed(frame);
+    if (["response.created", "response.resumed"].includes(frame.type) && passed) return null;
     this.#see(frame);
     switch (frame.type) {
       case "response.resumed":
         return this.#resumed(frame);
       case "response.accepted":
-        this.#accepted(frame);
+        this.#accepted(frame, passed);
         return null;
       case "response.created":
         this.#created(frame);
@@ -162,7 +196,14 @@ export class Transcript {
     return known ? entry : null;
   }
 
-  #accepted({ id, response_id: responseId, input }) {
+  /**
+   * A turn stands at the end of all that was accepted before it. One without input answers what
+   * stands there, in place of an answer that is removed or of attempts that left no message.
+   */
+  #accepted({ id, response_id: responseId, input, removed = null }, passed) {
+    if (removed !== null) this.remove(this.#find({ itemId: removed }));
+    if (input.length === 0 && !passed) this.#dropAttempts(responseId);
+    const fresh = !passed && !this.#find({ responseId, kind: "answer" });
     let own = id ? this.#find({ clientId: id, itemId: null }) : undefined;
     for (const item of input) {
       if (own && item.role === "user") {
@@ -171,9 +212,25 @@ export class Transcript {
         if (known) Object.assign(known, { clientId: id, responseId });
         else this.#add(Object.assign(own, fromItem(item), { responseId, error: null }));
         own = undefined;
-      } else this.#item({ ...item, response_id: responseId });
+      } else {
+        const known = fresh ? this.#find({ itemId: item.id }) : undefined;
+        if (known) {
+          this.remove(known);
+          this.#add(known);
+        }
+        this.#item({ ...item, response_id: responseId });
+      }
     }
     this.#answer(responseId, {});
+  }
+
+  #dropAttempts(responseId) {
+    for (;;) {
+      const last = this.entries[this.#end - 1];
+      const left = last?.kind !== "answer" || last.itemId !== null || RUNNING.has(last.status);
+      if (left || last.responseId === responseId) return;
+      this.remove(last);
+    }
   }
 
   /** A turn's events begin here; those of an ended turn may carry its whole text even now. */

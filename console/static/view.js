@@ -33,7 +33,7 @@ export class TranscriptView {
    * @param {object} on
    * @param {() => void} on.older More of the past is wanted.
    * @param {(action: string, entry: import("./transcript.js").Entry) => void} on.action A person
-   *   pressed retry, resend or withdraw.
+   *   pressed retry, answer, fork, resend or withdraw.
    * @param {(entry: import("./transcript.js").Entry) => void} on.seen It came into view.
    */
   constructor(on) {
@@ -98,7 +98,7 @@ export class TranscriptView {
   }
 
   #sync() {
-    const { entries } = this.#transcript;
+    const { entries, standing } = this.#transcript;
     const wanted = new Set(entries.map(({ key }) => key));
     for (const [key, message] of this.#messages) {
       if (wanted.has(key)) continue;
@@ -114,6 +114,7 @@ export class TranscriptView {
         this.#messages.set(entry.key, message);
         this.#inView.observe(message.node);
       }
+      message.node.toggleAttribute("data-standing", entry === standing);
       if (message.node === place) place = place.nextElementSibling;
       else this.#root.insertBefore(message.node, place);
     }
@@ -167,7 +168,11 @@ export class TranscriptView {
     if (action === "copy-code")
       copied(button, button.closest(".code").querySelector("code").textContent);
     else if (action === "copy-answer") copied(button, entry.text);
-    else this.#on.action(action, entry);
+    else {
+      // The button may go with what it changes; the keyboard's place stays among the messages.
+      this.#talk.focus({ preventScroll: true });
+      this.#on.action(action, entry);
+    }
   }
 }
 

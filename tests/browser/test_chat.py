@@ -243,8 +243,11 @@ async def test_an_answer_and_its_code_can_be_copied(chat: ChatPage) -> None:
     copied = await chat.page.evaluate("navigator.clipboard.readText()")
     assert copied == await code.locator("code").text_content()
 
+    regenerate = chat.answer.get_by_role("button", name="Regenerate")
+    place = await regenerate.bounding_box()
     await chat.answer.locator(".after").get_by_role("button", name="Copy").click()
-    await expect(chat.answer.locator(".after").get_by_role("button")).to_have_text("Copied")
+    await expect(chat.answer.locator(".after").get_by_role("button", name="Copied")).to_be_visible()
+    assert place and await regenerate.bounding_box() == place
     whole = await chat.page.evaluate("navigator.clipboard.readText()")
     assert whole == (await chat.stored())[1][1]
     assert "```" in whole and copied in whole
@@ -348,6 +351,79 @@ async def test_another_device_sees_the_question_and_the_answer_live(
     await expect(other.words).to_have_text(shown, use_inner_text=True)
     await context.close()
     assert other.troubles.unexpected == []
+
+
+async def test_an_answer_given_anew_replaces_the_old_one_on_every_device(
+    chat: ChatPage, browser: Browser
+) -> None:
+    await chat.open()
+    await chat.send("Hello.", "gpt")
+    old = await chat.until_answered()
+    context = await browser.new_context()
+    other = ChatPage(await context.new_page(), chat.url)
+    await other.open(f"?c={chat.chat_id}")
+    await expect(other.words).to_have_text(old, use_inner_text=True)
+    await expect(other.answer.get_by_role("button", name="Regenerate")).to_be_visible()
+
+    await chat.agents.select_option("slow")
+    await chat.answer.get_by_role("button", name="Regenerate").click()
+    await expect(other.words).to_have_text(re.compile(r"^t0 t1 t2"))
+    for page in (chat, other):
+        await expect(page.page.get_by_role("button", name="Regenerate")).to_have_count(0)
+        await expect(page.messages).to_have_count(2)
+    await other.stop.click()
+    cut = await chat.until_answered("cancelled")
+    await other.agents.select_option("gpt")
+    await other.answer.get_by_role("button", name="Ask again").click()
+    await expect(chat.answer.locator(".who")).to_have_text("gpt")
+    new = await chat.until_answered()
+
+    assert new and cut not in new
+    await expect(other.words).to_have_text(new, use_inner_text=True)
+    await chat.page.reload()
+    await expect(chat.answer.locator(".decision")).to_have_text("Answered by gpt, as you chose")
+    for page in (chat, other):
+        await expect(page.messages).to_have_count(2)
+        await expect(page.questions).to_have_text(["Hello."])
+        page.assert_no_gaps()
+    stored = await chat.stored()
+    assert [role for role, _ in stored] == ["user", "assistant"]
+    await context.close()
+    assert other.troubles.unexpected == []
+
+
+async def test_a_chat_is_forked_at_any_message_and_goes_on_for_itself(chat: ChatPage) -> None:
+    await chat.open()
+    await chat.send("About the sea", "gpt")
+    sea = await chat.until_answered()
+    await chat.send("And the hills?")
+    await chat.until_answered()
+    original = chat.chat_id
+    before = await chat.stored()
+    question = chat.messages.nth(2)
+    await question.hover()
+    await question.get_by_role("button", name="Fork from here").click()
+
+    offer = chat.page.get_by_role("button", name="Get an answer")
+    await expect(offer).to_be_visible()
+    assert chat.chat_id != original
+    await expect(chat.title).to_have_text("Fork of About the sea")
+    await expect(chat.past_chats).to_have_text(["Fork of About the sea", "About the sea"])
+    await expect(chat.questions).to_have_text(["About the sea", "And the hills?"])
+    await expect(chat.words).to_have_text(sea, use_inner_text=True)
+    await chat.agents.select_option("gemini")
+    await offer.click()
+    await expect(chat.messages).to_have_count(4)
+    await chat.until_answered()
+    await expect(chat.answer.locator(".who")).to_have_text("gemini")
+    await expect(offer).to_be_hidden()
+
+    await chat.messages.nth(1).get_by_role("button", name="Fork from here").click()
+    await expect(chat.messages).to_have_count(2)
+    await expect(chat.title).to_have_text("Fork of About the sea")
+    await expect(chat.answer.get_by_role("button", name="Regenerate")).to_be_visible()
+    await expect(offer).to_be_hidden()
+    assert await chat.stored(original) == before
 
 
 async def test_hostile_text_is_text(chat: ChatPage) -> None:

@@ -270,6 +270,136 @@ async def test_an_answer_cut_short_says_why(files: Page) -> None:
     assert seen["entries"][0]["error"]["reason"] == "max_output_tokens"
 
 
+def anew(seq: int, turn: str, removed: str | None = None) -> Frame:
+    """A turn without input is accepted: in place of an answer, or of none."""
+    frame = {"type": "response.accepted", "epoch": 1, "seq": seq, "response_id": turn}
+    frame |= {"id": None, "input": []}
+    return {**frame, "removed": removed} if removed else frame
+
+
+async def test_an_answer_given_anew_takes_the_place_of_the_one_before(files: Page) -> None:
+    turn = [accepted(1, "r1", "Hi"), created(2, "r1"), ended(3, "r1", "Hello")]
+    again = [anew(4, "r2", "ans_r1"), created(5, "r2"), delta(6, "r2", "Good")]
+    seen = await follow(files, opened(True), *turn, *again, opened(True), *turn[:1], *again)
+    assert seen["said"] == [["user", "Hi", "sent"], ["answer", "Good", "streaming"]]
+    assert seen["running"] == "r2"
+
+
+async def test_attempts_that_left_no_message_go_with_the_next(files: Page) -> None:
+    seen = await follow(
+        files,
+        opened(True),
+        accepted(1, "r1", "Hi"),
+        created(2, "r1"),
+        ended(3, "r1", "Hello"),
+        accepted(4, "r2", "And?"),
+        created(5, "r2"),
+        ended(6, "r2", "", "failed"),
+        anew(7, "r3"),
+        created(8, "r3"),
+        ended(9, "r3", "", "cancelled"),
+        anew(10, "r4"),
+        before=(("c3", "Still to be sent"),),
+    )
+    assert seen["said"] == [
+        ["user", "Hi", "sent"],
+        ["answer", "Hello", "completed"],
+        ["user", "And?", "sent"],
+        ["answer", "", "waiting"],
+        ["user", "Still to be sent", "sending"],
+    ]
+
+
+async def test_what_waits_behind_an_answer_given_anew_stays_behind_it(files: Page) -> None:
+    """A reload: the snapshot holds the question that waits, the events tell of what runs."""
+    seen = await follow(
+        files,
+        opened(False, item("msg_r1", "user", "Hi", "r1"), item("msg_r3", "user", "And?", "r3")),
+        anew(4, "r2", "ans_r1"),
+        created(5, "r2"),
+        accepted(6, "r3", "And?"),
+        delta(7, "r2", "Good"),
+    )
+    assert seen["said"] == [
+        ["user", "Hi", "sent"],
+        ["answer", "Good", "streaming"],
+        ["user", "And?", "sent"],
+        ["answer", "", "waiting"],
+    ]
+
+
+STANDING = """async (frames) => {
+  const { Transcript } = await import("/transcript.js");
+  const transcript = new Transcript();
+  return frames.map((frame) => {
+    transcript.apply(frame);
+    return transcript.standing?.text ?? null;
+  });
+}"""
+
+
+async def test_only_the_last_message_can_be_answered_and_only_while_nothing_runs(
+    files: Page,
+) -> None:
+    frames = [
+        opened(False, item("m0", "user", "Hm")),
+        accepted(1, "r1", "Hi"),
+        created(2, "r1"),
+        delta(3, "r1", "Hel"),
+        ended(4, "r1", "Hello"),
+        anew(5, "r2", "ans_r1"),
+        ended(6, "r2", "", "failed"),
+    ]
+    standing = await files.evaluate(STANDING, frames)
+    assert standing == ["Hm", None, None, None, "Hello", None, ""]
+    unsent = await files.evaluate(
+        """async (frame) => {
+          const { Transcript } = await import("/transcript.js");
+          const transcript = new Transcript();
+          transcript.apply(frame);
+          const found = [transcript.standing?.text];
+          transcript.say("c1", "Mine", "auto");
+          found.push(transcript.standing);
+          transcript.refuse("c1", { code: "busy" });
+          found.push(transcript.standing?.text);
+          transcript.asking = "c2";
+          return [...found, transcript.standing];
+        }""",
+        frames[0],
+    )
+    assert unsent == ["Hm", None, "Hm", None]
+
+
+async def test_an_answer_that_was_removed_is_not_learned_back(files: Page) -> None:
+    """Its record still says what it said; what stands below the question is another's."""
+    learned = await files.evaluate(
+        """async ([frame, gone]) => {
+          const { Transcript } = await import("/transcript.js");
+          const transcript = new Transcript();
+          transcript.apply(frame);
+          transcript.learn(gone);
+          transcript.learn({ ...gone, id: "r3" });
+          transcript.learn({ ...gone, id: "r1", output: [], status: "failed" });
+          const answered = transcript.entries.map((one) => transcript.hasAnswer(one));
+          return [transcript.entries.map((one) => [one.text, one.status]), answered];
+        }""",
+        [
+            opened(
+                False,
+                item("m1", "user", "Hi", "r1"),
+                item("m2", "user", "Ho", "r1"),
+                item("a2", "assistant", "Good", "r2"),
+                item("m3", "user", "And?", "r3"),
+            ),
+            {"id": "r1", "status": "completed", "output": [item("a1", "assistant", "Hello")]},
+        ],
+    )
+    assert learned == [
+        [["Hi", "sent"], ["Ho", "sent"], ["Good", "completed"], ["And?", "unanswered"]],
+        [True, True, False, False],
+    ]
+
+
 async def test_what_became_of_a_past_turn_can_be_learned(files: Page) -> None:
     learned = await files.evaluate(
         """async ([frame, running, failed]) => {
