@@ -167,8 +167,8 @@ class Answer {
     const well = status === "completed" || status === "incomplete";
     if (well && (itemId === null || responseId !== null))
       tools.push(tool("retry", "retry", "Regenerate"));
-    if (itemId !== null) tools.push(tool("fork", "fork", "Fork", FORK));
     if (text) tools.push(tool("copy-answer", "copy", "Copy"));
+    if (itemId !== null) tools.push(tool("fork", "fork", "Fork", FORK));
     return tools;
   }
 }

@@ -221,7 +221,8 @@ export class Transcript {
         this.#item({ ...item, response_id: responseId });
       }
     }
-    this.#answer(responseId, {});
+    // Told again, its answer is here, or was removed since.
+    if (!passed) this.#answer(responseId, {});
   }
 
   #dropAttempts(responseId) {

@@ -107,9 +107,8 @@ async def test_an_answer_that_died_with_its_host_is_said_to_have_failed(chat: Ch
     async def lost(route: Route) -> None:
         error = {"code": "session_moved", "message": "Its host died."}
         response_id = route.request.url.rpartition("/")[2]
-        await route.fulfill(
-            json={"id": response_id, "status": "failed", "output": [], "error": error}
-        )
+        failed = {"id": response_id, "status": "failed", "output": [], "error": error}
+        await route.fulfill(json={**failed, "conversation": {"id": chat.chat_id}})
 
     await chat.page.route_web_socket(re.compile("/ws"), first_real_then_ours)
     await chat.page.route("**/v1/responses/*", lost)
@@ -395,12 +394,9 @@ async def test_an_answer_given_anew_replaces_the_old_one_on_every_device(
 async def test_a_chat_is_forked_at_any_message_and_goes_on_for_itself(chat: ChatPage) -> None:
     await chat.open()
     await chat.send("About the sea", "gpt")
-    sea = await chat.until_answered()
-    await chat.send("And the hills?")
     await chat.until_answered()
-    original = chat.chat_id
-    before = await chat.stored()
-    question = chat.messages.nth(2)
+    original, said = chat.chat_id, await chat.stored()
+    question = chat.messages.first
     await question.hover()
     await question.get_by_role("button", name="Fork from here").click()
 
@@ -408,22 +404,27 @@ async def test_a_chat_is_forked_at_any_message_and_goes_on_for_itself(chat: Chat
     await expect(offer).to_be_visible()
     assert chat.chat_id != original
     await expect(chat.title).to_have_text("Fork of About the sea")
-    await expect(chat.past_chats).to_have_text(["Fork of About the sea", "About the sea"])
-    await expect(chat.questions).to_have_text(["About the sea", "And the hills?"])
-    await expect(chat.words).to_have_text(sea, use_inner_text=True)
+    await expect(chat.past_chats.nth(0)).to_have_text("Fork of About the sea")
+    await expect(chat.past_chats.nth(1)).to_have_text("About the sea")
+    await expect(chat.messages).to_have_count(1)
+    await expect(chat.questions).to_have_text(["About the sea"])
     await chat.agents.select_option("gemini")
-    await offer.click()
-    await expect(chat.messages).to_have_count(4)
-    await chat.until_answered()
+    await offer.press("Enter")
+    await expect(chat.page.get_by_role("main")).to_be_focused()
+    await expect(chat.messages).to_have_count(2)
+    answer = await chat.until_answered()
     await expect(chat.answer.locator(".who")).to_have_text("gemini")
     await expect(offer).to_be_hidden()
 
-    await chat.messages.nth(1).get_by_role("button", name="Fork from here").click()
-    await expect(chat.messages).to_have_count(2)
+    fork = chat.chat_id
+    await chat.answer.get_by_role("button", name="Fork from here").click()
+    await expect(chat.page).not_to_have_url(re.compile(f"{original}|{fork}"))
+    await expect(chat.words).to_have_text(answer, use_inner_text=True)
     await expect(chat.title).to_have_text("Fork of About the sea")
     await expect(chat.answer.get_by_role("button", name="Regenerate")).to_be_visible()
     await expect(offer).to_be_hidden()
-    assert await chat.stored(original) == before
+    assert await chat.stored(original) == said
+    assert await chat.stored() == await chat.stored(fork)
 
 
 async def test_hostile_text_is_text(chat: ChatPage) -> None:
