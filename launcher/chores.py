@@ -31,8 +31,8 @@ def test(words: list[str]) -> int:
     subprocess.run([python, "-m", "tests.support.browser"], check=False)
     if not words:
         shutil.rmtree(COVERAGE, ignore_errors=True)
-        COVERAGE.mkdir(parents=True)
-        words = ["--cov", "--cov-report=term:skip-covered", "--dist=loadgroup", f"-n={WORKERS}"]
+        COVERAGE.mkdir(parents=True, exist_ok=True)
+        words = ["--cov", "--cov-report=term:skip-covered", "--dist=loadscope", f"-n={WORKERS}"]
     # In this one's place, so that what is told to end is pytest, which takes its servers down.
     os.execv(python, [python, "-m", "pytest", *words])
 

@@ -6,8 +6,10 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.support.fixtures"]
 
@@ -33,13 +35,19 @@ scrub(os.environ)
 os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
 
 
-@pytest.hookimpl(tryfirst=True)  # before the one that reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file stay in one process, and so do all that share a whole instance."""
-    for item in items:
-        shared = "troupe" in getattr(item, "fixturenames", ())
-        group = "a whole instance" if shared else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+WHOLE = ("tests/e2e/", "tests/browser/")
+"""Tests that share a running instance, which takes seconds and a gigabyte to have."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Tests of one file stay in one process, and so do all that share an instance."""
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return WHOLE[0] if nodeid.startswith(WHOLE) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)
