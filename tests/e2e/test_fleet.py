@@ -180,5 +180,5 @@ def test_hosts_leave_a_node_that_is_about_to_go_for_another_one(
     assert before
     operator.drain_node(600)
     until(lambda: not before.keys() & operator.hosts().keys(), "they have ended")
+    until(lambda: len(operator.loads()) == len(before), "others are there in their place")
     all_answer(client, sessions)
-    assert len(operator.loads()) == len(before)

@@ -32,6 +32,11 @@ async def test_no_request_the_document_allows_or_forbids_breaks_it(
     stores: Stores, tmp_path: Path
 ) -> None:
     """Bounded and deterministic: the same cases every time, which for a red test is worth most."""
+    # What makes a cron expression is more than a schema can say.
+    (tmp_path / "schemathesis.toml").write_text(
+        '[[operations]]\ninclude-operation-id = "createSchedule"\n'
+        "[operations.checks]\npositive_data_acceptance.enabled = false\n"
+    )
     agents = {"echo": Chatty(), "other": Chatty()}
     async with open_house(stores, agents=agents, api_keys=(KEY,)) as house:  # type: ignore[arg-type]
         process = await asyncio.create_subprocess_exec(
@@ -40,7 +45,7 @@ async def test_no_request_the_document_allows_or_forbids_breaks_it(
             f"{house.url}/openapi.json",
             *("--header", f"Authorization: Bearer {KEY}"),
             *("--phases", "coverage,fuzzing,stateful", "--mode", "all", "--checks", "all"),
-            *("--generation-deterministic", "--max-examples", "4"),
+            *("--generation-deterministic", "--max-examples", "2"),
             *("--request-timeout", "10", "--no-color", "--warnings", "off"),
             cwd=tmp_path,
             stdin=asyncio.subprocess.DEVNULL,

@@ -56,6 +56,7 @@ async def test_a_crowd_that_vanishes_leaves_nothing(house: House) -> None:
         for conversation in made:
             await house.client.conversations.delete(conversation.id)
         await eventually(house.runtime.load, 0)
+        await house.memory.hot_copies_written()
         del sockets, socket
         await asyncio.sleep(0)
         counts.append(ours())
