@@ -32,7 +32,8 @@ def test(words: list[str]) -> int:
     if not words:
         shutil.rmtree(COVERAGE, ignore_errors=True)
         COVERAGE.mkdir(parents=True, exist_ok=True)
-        words = ["--cov", "--cov-report=term:skip-covered", "--dist=loadscope", f"-n={WORKERS}"]
+        words = ["--cov", "--cov-report=term:skip-covered", f"-n={WORKERS}"]
+        words += ["--dist=loadscope", "--no-loadscope-reorder"]
     # In this one's place, so that what is told to end is pytest, which takes its servers down.
     os.execv(python, [python, "-m", "pytest", *words])
 

@@ -39,6 +39,16 @@ WHOLE = ("tests/e2e/", "tests/browser/")
 """Tests that share a running instance, which takes seconds and a gigabyte to have."""
 
 
+LONG = "tests/gateway/test_fuzz.py"
+"""One test of minutes: the others fit in beside it only if it begins early."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: (item.nodeid.startswith(LONG), item.nodeid.startswith(WHOLE)), reverse=True
+    )
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Tests of one file stay in one process, and so do all that share an instance."""
