@@ -207,13 +207,15 @@ class DirectoryShell:
         self._tend(name, await asyncio.to_thread(actor.remote, self._settings))
 
     async def _leave_nodes(self) -> None:
-        """Hosts on nodes that are to go, drain in time; their replacements start elsewhere."""
+        """Hosts on nodes that are to go drain once others are up elsewhere, or in time anyhow."""
         nodes = await asyncio.to_thread(_draining_nodes)
         for member in self._roster.on_nodes(nodes):
-            deadline_s = self._settings.hosts.drain_s
+            drain_s = left_s = self._settings.hosts.drain_s
             if nodes[member.node]:
-                deadline_s = nodes[member.node] / 1000 - time.time() - NODE_MARGIN_S
-            self._let_go(member, max(0.0, deadline_s))
+                left_s = nodes[member.node] / 1000 - time.time() - NODE_MARGIN_S
+            if member.leaving and (self._roster.complete or left_s <= drain_s):
+                self._let_go(member, max(0.0, left_s))
+            member.leaving = True
 
     async def _look_after_turns(self) -> None:
         """Have turns go on that nobody runs: whose host is gone, and for which no reader came."""

@@ -17,13 +17,17 @@ _PREFIX = "host-"
 
 @dataclass(slots=True)
 class Member:
-    """One host. `address` None: it is not up, or not yet. `node` is where Ray put it."""
+    """One host. `address` None: it is not up, or not yet. `node` is where Ray put it.
+
+    `leaving`: its node is about to go, so another one is to be there before it drains.
+    """
 
     name: str
     generation: int
     address: HostAddress | None = None
     node: str = ""
     draining: bool = False
+    leaving: bool = False
 
     @property
     def host_id(self) -> str | None:
@@ -70,7 +74,7 @@ class Roster:
 
     @property
     def complete(self) -> bool:
-        """Whether as many hosts of this generation are up as there should be."""
+        """Whether as many hosts of this generation are up, to stay, as there should be."""
         return self._up() >= self._wanted
 
     @property
@@ -84,7 +88,7 @@ class Roster:
         All of them once this generation's are up. Where it cannot start, one at a time, which gives
         up its place.
         """
-        others = [member for member in self.members.values() if not self._is_ours(member)]
+        others = [m for m in self.members.values() if m.generation != self._generation]
         staying = [member for member in others if not member.draining]
         if self.complete or (waited_s >= self._patience_s and self._up()):
             return staying
@@ -100,7 +104,8 @@ class Roster:
         return sum(self._is_ours(m) and m.address is not None for m in self.members.values())
 
     def _is_ours(self, member: Member) -> bool:
-        return member.generation == self._generation and not member.draining
+        stays = not member.draining and not member.leaving
+        return stays and member.generation == self._generation
 
 
 def is_host(name: str) -> bool:

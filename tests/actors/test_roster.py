@@ -93,6 +93,19 @@ def test_hosts_on_nodes_that_go_are_found_once() -> None:
     assert hosts.on_nodes({"n1": 0, "n2": 0}) == [there]
 
 
+def test_for_a_host_whose_node_goes_another_one_is_up_first() -> None:
+    hosts = roster(wanted=1)
+    leaving = up(hosts.add("host-20-1"))
+    assert hosts.complete and hosts.missing == 0
+    leaving.leaving = True
+    assert hosts.missing == 1 and not hosts.complete
+    new = hosts.add(hosts.new_name())
+    assert hosts.missing == 0 and not hosts.complete
+    up(new, "n2")
+    assert hosts.complete
+    assert hosts.outdated(PATIENCE_S) == [], "it is no host of an older deployment"
+
+
 def test_addresses_are_those_of_hosts_that_are_up() -> None:
     hosts = roster()
     member = up(hosts.add("host-20-1"))
