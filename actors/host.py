@@ -29,6 +29,7 @@ from context.memory import ContextMemory
 from contracts.commands import SessionKey
 from contracts.hosts import HostAddress
 from contracts.ids import new_id
+from contracts.pace import Pace
 from contracts.tasks import spawn, stop
 from routing.rules import compile_rules
 
@@ -215,7 +216,7 @@ def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostR
             linger_s=hosts.log_linger_s,
             sweep_s=min(5.0, hosts.log_linger_s, hosts.idle_s),
             urgent_s=pace.urgent_ms / 1000,
-            bulk_s=pace.bulk_ms / 1000,
+            pace=pace_of(settings),
             phases=pace.phases,
             keepalive_s=pace.pipe_keepalive_s,
             outlet_items=hosts.pipe_events,
@@ -230,6 +231,12 @@ def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostR
         ),
         time.time,
     )
+
+
+def pace_of(settings: Settings) -> Pace:
+    """How text is gathered, on its way in as on its way out."""
+    pace = settings.hosts.pace
+    return Pace(pace.bulk_ms / 1000, pace.bulk_max_ms / 1000, pace.bulk_per_s)
 
 
 def desk_of(settings: Settings) -> Desk:
@@ -249,7 +256,7 @@ def desk_of(settings: Settings) -> Desk:
                 timeout_s=agent.timeout_s,
                 total_timeout_s=settings.hosts.max_turn_s,
                 max_sessions=agent.max_sessions,
-                pace_s=settings.hosts.pace.bulk_ms / 1000,
+                pace=pace_of(settings),
             )
         )
         seats[name] = Seat(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from contracts.pace import Pace
+
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
@@ -37,7 +39,7 @@ class HostLimits:
             gateways.
         linger_s: After this long without a turn, its events are left to the store.
         sweep_s: How often that is looked at.
-        urgent_s, bulk_s, phases: See `outlet`.
+        urgent_s, pace, phases: See `outlet`.
         keepalive_s: A pipe says something at least this often.
         outlet_items: Items that may wait for one gateway.
     """
@@ -47,7 +49,7 @@ class HostLimits:
     linger_s: float
     sweep_s: float
     urgent_s: float
-    bulk_s: float
+    pace: Pace
     phases: int
     keepalive_s: float
     outlet_items: int

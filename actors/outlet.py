@@ -3,8 +3,9 @@
 Each item that goes through a pipe, and each write to a socket behind it, is what costs; so the
 pacer merges. A session whose reader waits for something (first token, accepted, end, error) ships
 at once, and its outlets leave as soon as they last left `urgent_s` ago. A session in the middle of
-an answer ships at a tick, `bulk_s` after it last did. A round has `phases` ticks, so that a
-thousand sessions do not all reach the gateway in one burst that a first token would wait behind.
+an answer ships at a tick, some time after it last did, and the more of them speak the longer that
+is (`contracts.pace`). Ticks are short, so that a thousand sessions do not all reach the gateway in
+one burst that a first token would wait behind.
 A host in which nothing is said sets no timer.
 """
 
@@ -17,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from contracts.commands import EventBatch, Moved, Parcel, Reply, Slept, Woke
+from contracts.pace import Pace
 
 if TYPE_CHECKING:
     from actors.session import Session
@@ -85,13 +87,20 @@ class Outlet:
 
 
 class Pacer:
-    """Decides when a session's events are cut and put into its outlets."""
+    """Decides when a session's events are cut and put into its outlets.
 
-    def __init__(self, bulk_s: float, phases: int, ship: Callable[[Session], None]) -> None:
-        self._bulk_s = bulk_s
-        self._tick_s = bulk_s / phases
+    Args:
+        pace: How long text is gathered.
+        phases: Ticks of the shortest of these times.
+        ship: Takes a session's events out.
+    """
+
+    def __init__(self, pace: Pace, phases: int, ship: Callable[[Session], None]) -> None:
+        self._pace = pace
+        self._tick_s = pace.least_s / phases
         self._ship = ship
-        self._slots: list[set[Session]] = [set() for _ in range(phases)]
+        ticks = math.ceil(pace.most_s / self._tick_s)
+        self._slots: list[set[Session]] = [set() for _ in range(ticks)]
         self._phase = 0
         self._due: set[Session] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -102,11 +111,12 @@ class Pacer:
         self._ship(session)
 
     def bulk(self, session: Session) -> None:
-        """Ship at the first tick by which `bulk_s` has passed since the session last shipped."""
+        """Ship at the first tick by which its time has passed since the session last shipped."""
         if session in self._due:
             return
         loop = asyncio.get_running_loop()
-        rest_s = self._bulk_s - (loop.time() - session.shipped_at)
+        pace_s = self._pace.of(len(self._due) + 1)
+        rest_s = pace_s - (loop.time() - session.shipped_at)
         ticks = min(max(1, math.ceil(rest_s / self._tick_s)), len(self._slots))
         self._due.add(session)
         self._slots[(self._phase + ticks) % len(self._slots)].add(session)

@@ -57,7 +57,7 @@ class HostRuntime:
         self._sessions: dict[SessionKey, Session] = {}
         self._outlets: dict[str, Outlet] = {}
         self._listeners: dict[Session, set[Outlet]] = {}
-        self._pacer = Pacer(limits.bulk_s, limits.phases, self._ship)
+        self._pacer = Pacer(limits.pace, limits.phases, self._ship)
         self._sweeper: asyncio.Task[None] | None = None
         self._draining = False
         self._emptied = asyncio.Event()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from contracts.pace import AT_ONCE, Pace
+
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
@@ -23,8 +25,8 @@ class AgentSpec:
         total_timeout_s: Seconds one stream may last, whatever arrives.
         connect_timeout_s: Seconds to a connection, name lookup and TLS included.
         max_sessions: Streams that may run at once; one more is `Busy`.
-        pace_s: Seconds that a stream rests after each read that brought text, so that what comes
-            meanwhile is read at once. 0: read as soon as there is something.
+        pace: How long a stream rests after each read that brought text, so that what comes
+            meanwhile is read at once.
         max_event_bytes: The largest single event a provider may send.
     """
 
@@ -39,5 +41,5 @@ class AgentSpec:
     total_timeout_s: float = 600.0
     connect_timeout_s: float = 5.0
     max_sessions: int = 2000
-    pace_s: float = 0.0
+    pace: Pace = AT_ONCE
     max_event_bytes: int = 1 << 20

@@ -158,8 +158,9 @@ class StreamingAgent:
                 if text := reader.feed(data) if data else reader.close():
                     watchdog.last = math.inf  # until the caller comes back, nobody is waited for
                     yield text
-                    if self.spec.pace_s and reader.outcome is None:
-                        await _rest(response, self.spec.pace_s)
+                    pace_s = self.spec.pace.of(self._running)
+                    if pace_s and reader.outcome is None:
+                        await _rest(response, pace_s)
                 watchdog.last = now()
                 outcome = reader.outcome
                 if outcome is None and not data:

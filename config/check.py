@@ -191,6 +191,9 @@ def _figures(parts: Parts) -> Iterator[Finding]:
     if (hosts := parts.get(Hosts)) and hosts.pace.urgent_ms > hosts.pace.bulk_ms:
         reason = f"must be at most hosts.pace.bulk_ms, which is {hosts.pace.bulk_ms:g}"
         yield Finding(("hosts", "pace", "urgent_ms"), reason)
+    if hosts and hosts.pace.bulk_max_ms < hosts.pace.bulk_ms:
+        reason = f"must be at least hosts.pace.bulk_ms, which is {hosts.pace.bulk_ms:g}"
+        yield Finding(("hosts", "pace", "bulk_max_ms"), reason)
     if (context := parts.get(Context)) and context.pool_min > context.pool_max:
         reason = f"must be at most context.pool_max, which is {context.pool_max}"
         yield Finding(("context", "pool_min"), reason)

@@ -110,6 +110,13 @@ class Pace(Section):
         description="Milliseconds that text is gathered and merged. Longer costs less CPU and "
         "reads less smoothly."
     )
+    bulk_max_ms: Milliseconds = Field(
+        description="Milliseconds that it is gathered at most, when many speak."
+    )
+    bulk_per_s: Positive = Field(
+        description="Pieces of text that one host sends in a second before it gathers longer. Each "
+        "costs the same whatever it carries; a core carries some thousands."
+    )
     phases: Positive = Field(
         description="Ticks that sessions' bulk text is spread over within `bulk_ms`, so that a "
         "first token never waits behind everybody's text at once."

@@ -40,6 +40,7 @@ from gateway.auth import Principal
 from gateway.errors import error_body
 from gateway.frames import CancelFrame, OpenFrame, event_frame, opened_frame, parse, refuse
 from gateway.options import Services
+from gateway.patience import Patience
 from gateway.reader import Reader
 from gateway.turns import turn_from_frame
 
@@ -178,6 +179,13 @@ class _Socket:
 
     async def _tell(self) -> None:
         """Send what there is, and wait for more only while a turn speaks."""
+        try:
+            with Patience(self._services.options.send_timeout_s) as patience:
+                await self._tell_within(patience)
+        except TimeoutError:
+            raise Busy("The client took nothing for too long.", code="slow_reader") from None
+
+    async def _tell_within(self, patience: Patience) -> None:
         reader, speaking = self._reader, False
         while True:
             opening, events = reader.opening(), reader.take()
@@ -187,11 +195,9 @@ class _Socket:
                     return
                 await reader.wait()
                 continue
-            try:
-                async with asyncio.timeout(self._services.options.send_timeout_s):
-                    await self._show(opening, events)
-            except TimeoutError:
-                raise Busy("The client took nothing for too long.", code="slow_reader") from None
+            patience.begin()
+            await self._show(opening, events)
+            patience.end()
             if events:
                 speaking = events[-1][1].kind not in _LAST_WORDS
 

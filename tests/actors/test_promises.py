@@ -21,6 +21,7 @@ from contracts.commands import Cancel, InputItem, Submit, TurnRequest
 from contracts.errors import StoreUnavailable
 from contracts.ids import RESPONSE, new_id
 from contracts.messages import ENDED
+from contracts.pace import Pace
 from tests.actors.device import Device
 from tests.support.runtime import LIMITS, ScriptedAgent, UnitMemory, make_runtime
 
@@ -28,7 +29,7 @@ _QUICK = type(LIMITS)(
     **{
         **{name: getattr(LIMITS, name) for name in LIMITS.__dataclass_fields__},
         "urgent_s": 0,
-        "bulk_s": 0.0005,
+        "pace": Pace(0.0005, 0.0005, 1e6),
         "phases": 1,
     }
 )

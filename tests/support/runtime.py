@@ -18,6 +18,7 @@ from contracts.events import Cursor, Event
 from contracts.hosts import Fleet, HostAddress
 from contracts.memory import OpenTurn, SessionState, Summary
 from contracts.messages import ENDED, LossPolicy, Message, OnBusy, ResponseRecord, Usage
+from contracts.pace import Pace
 from gateway.link import Link
 from routing.rules import RuleSpec, compile_rules
 
@@ -27,7 +28,7 @@ LIMITS = HostLimits(
     linger_s=60,
     sweep_s=10,
     urgent_s=0.001,
-    bulk_s=0.005,
+    pace=Pace(0.005, 0.005, 1e6),
     phases=5,
     keepalive_s=0.2,
     outlet_items=10_000,
