@@ -234,7 +234,7 @@ def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostR
 
 
 def pace_of(settings: Settings) -> Pace:
-    """How text is gathered, on its way in as on its way out."""
+    """How text is gathered on its way out."""
     pace = settings.hosts.pace
     return Pace(pace.bulk_ms / 1000, pace.bulk_max_ms / 1000, pace.bulk_per_s)
 
@@ -256,7 +256,7 @@ def desk_of(settings: Settings) -> Desk:
                 timeout_s=agent.timeout_s,
                 total_timeout_s=settings.hosts.max_turn_s,
                 max_sessions=agent.max_sessions,
-                pace=pace_of(settings),
+                pace_s=settings.hosts.pace.bulk_ms / 1000,
             )
         )
         seats[name] = Seat(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from contracts.pace import AT_ONCE, Pace
-
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
@@ -25,8 +23,8 @@ class AgentSpec:
         total_timeout_s: Seconds one stream may last, whatever arrives.
         connect_timeout_s: Seconds to a connection, name lookup and TLS included.
         max_sessions: Streams that may run at once; one more is `Busy`.
-        pace: How long a stream rests after each read that brought text, so that what comes
-            meanwhile is read at once.
+        pace_s: Seconds that a stream rests after each read that brought text, so that what comes
+            meanwhile is read at once. 0: read as soon as there is something.
         max_event_bytes: The largest single event a provider may send.
     """
 
@@ -41,5 +39,5 @@ class AgentSpec:
     total_timeout_s: float = 600.0
     connect_timeout_s: float = 5.0
     max_sessions: int = 2000
-    pace: Pace = AT_ONCE
+    pace_s: float = 0.0
     max_event_bytes: int = 1 << 20

@@ -158,9 +158,8 @@ class StreamingAgent:
                 if text := reader.feed(data) if data else reader.close():
                     watchdog.last = math.inf  # until the caller comes back, nobody is waited for
                     yield text
-                    pace_s = self.spec.pace.of(self._running)
-                    if pace_s and reader.outcome is None:
-                        await _rest(response, pace_s)
+                    if self.spec.pace_s and reader.outcome is None:
+                        await _rest(response, self.spec.pace_s)
                 watchdog.last = now()
                 outcome = reader.outcome
                 if outcome is None and not data:

@@ -20,6 +20,3 @@ class Pace(NamedTuple):
     def of(self, streams: int) -> float:
         """The pace of each, with so many of them."""
         return min(max(self.least_s, streams / self.per_s), self.most_s)
-
-
-AT_ONCE = Pace(0.0, 0.0, 1.0)

@@ -6,14 +6,13 @@ import asyncio
 from typing import Any
 
 from actors.outlet import Pacer
-from contracts.pace import AT_ONCE, Pace
+from contracts.pace import Pace
 
 PACE = Pace(least_s=0.02, most_s=0.1, per_s=500)
 
 
 def test_the_more_speak_the_longer_it_is_within_bounds() -> None:
     assert [PACE.of(n) for n in (0, 10, 20, 50, 10_000)] == [0.02, 0.02, 0.04, 0.1, 0.1]
-    assert AT_ONCE.of(10_000) == 0
 
 
 class Speaker:

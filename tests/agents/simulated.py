@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from agents.spec import AgentSpec
-from contracts.pace import Pace
 from tests.agents.conformance import Heard
 from tests.support.simulator import SimulatorProcess
 
@@ -74,7 +73,7 @@ class OpenAIPaced(OpenAIChat):
 
     def __init__(self, simulator: SimulatorProcess) -> None:
         super().__init__(simulator)
-        self.spec = replace(self.spec, pace=Pace(0.02, 0.02, 1e6))
+        self.spec = replace(self.spec, pace_s=0.02)
 
 
 class OpenAIResponses(SimulatedProvider):
