@@ -13,7 +13,7 @@ from config.load import load, load_with_sources
         ("PORT", "8123", lambda s: s.gateway.port == 8123),
         ("TROUPE_GATEWAY__HOST", "::1", lambda s: s.gateway.host == "::1"),
         ("TROUPE_HOSTS__CPUS", "2", lambda s: s.hosts.cpus == 2.0),
-        ("TROUPE_HOSTS__PACE__BULK_MS", "12.5", lambda s: s.hosts.pace.bulk_ms == 12.5),
+        ("TROUPE_HOSTS__PACE__BULK_MS", "62.5", lambda s: s.hosts.pace.bulk_ms == 62.5),
         ("TROUPE_LOG__LEVEL", "debug", lambda s: s.log.level == "debug"),
         ("TROUPE_AGENTS__GPT__MODEL", "5", lambda s: s.agents["gpt"].model == "5"),
         (

@@ -24,10 +24,10 @@ def test_without_anything_set_it_is_development_on_loopback(directory):
 
 
 def test_the_environments_file_is_laid_over_base_and_variables_over_both(overlay):
-    directory = overlay("gateway: {port: 8100, replicas: 3}\nhosts: {pace: {bulk_ms: 20}}")
+    directory = overlay("gateway: {port: 8100, replicas: 3}\nhosts: {pace: {bulk_ms: 60}}")
     settings, sources = load_with_sources({"TROUPE_GATEWAY__PORT": "8200"}, directory)
     assert (settings.gateway.port, settings.gateway.replicas) == (8200, 3)
-    assert settings.hosts.pace.bulk_ms == 20
+    assert settings.hosts.pace.bulk_ms == 60
     assert settings.hosts.pace.urgent_ms == 10
     assert sources["gateway", "port"] == "TROUPE_GATEWAY__PORT"
     assert sources["gateway", "replicas"] == "config/development.yaml:1"
