@@ -28,7 +28,7 @@ def test_the_environments_file_is_laid_over_base_and_variables_over_both(overlay
     settings, sources = load_with_sources({"TROUPE_GATEWAY__PORT": "8200"}, directory)
     assert (settings.gateway.port, settings.gateway.replicas) == (8200, 3)
     assert settings.hosts.pace.bulk_ms == 60
-    assert settings.hosts.pace.urgent_ms == 10
+    assert settings.hosts.pace.urgent_ms == 25
     assert sources["gateway", "port"] == "TROUPE_GATEWAY__PORT"
     assert sources["gateway", "replicas"] == "config/development.yaml:1"
     assert sources["hosts", "pace", "bulk_ms"] == "config/development.yaml:2"
