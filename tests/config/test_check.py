@@ -95,7 +95,7 @@ def test_on_loopback_development_is_open(host, directory):
     [
         ({"TROUPE_GATEWAY__PIPE_SILENCE_S": "1"}, "gateway.pipe_silence_s"),
         ({"TROUPE_LIMITS__MAX_MESSAGE_CHARS": "2000000"}, "limits.max_message_chars"),
-        ({"TROUPE_HOSTS__PACE__URGENT_MS": "100"}, "hosts.pace.urgent_ms"),
+        ({"TROUPE_HOSTS__PACE__URGENT_MS": "101"}, "hosts.pace.urgent_ms"),
         ({"TROUPE_CONTEXT__POOL_MIN": "9"}, "context.pool_min"),
         ({"TROUPE_CONTEXT__JOURNAL_TTL_S": "600"}, "context.journal_ttl_s"),
         ({"TROUPE_LIMITS__PAGE_ITEMS": "101"}, "limits.page_items"),
