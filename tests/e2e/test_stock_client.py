@@ -57,9 +57,9 @@ async def test_a_conversation_is_remembered_and_the_provider_saw_it(
     await streamed(client, input=f"My name is Zenobia-{agent}.", **fields)
     events = await streamed(client, input="What is my name?", **fields)
     assert f"Zenobia-{agent}" in deltas(events)
-    sent = str(simulator.requests()[-1])
-    assert f"My name is Zenobia-{agent}." in sent
-    assert "What is my name?" in sent
+    # Others talk to it as well, such as a schedule of another test.
+    sent = [text for text in map(str, simulator.requests()) if "What is my name?" in text]
+    assert any(f"My name is Zenobia-{agent}." in text for text in sent)
     items = [i async for i in await client.conversations.items.list(conversation.id, order="asc")]
     assert [item.role for item in items] == ["user", "assistant"] * 2
 
