@@ -302,7 +302,12 @@ class Session:
 
     async def _drop(self) -> None:
         await self.turns.abandon()
-        await self._memory.drop(self.key, self.state.epoch)
+        try:
+            await self._memory.drop(self.key, self.state.epoch)
+        except TroupeError:
+            # What ran has stopped already; whoever activates the session next goes on with it.
+            self._stop(Deposed("The session has moved.", retry_after=0), moved=True)
+            raise
         self._stop(NotFound("The conversation was deleted."), moved=True)
 
     # -- the turns' side (TurnsOwner) -----------------------------------------------------------

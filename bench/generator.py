@@ -156,11 +156,11 @@ async def started(
         yield processes
     finally:
         for process in processes:
-            await _end(process)
+            await end(process)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Close its stdin, at which it leaves; kill it if it does not."""
+async def end(process: asyncio.subprocess.Process) -> None:
+    """Close a process's stdin, at which it leaves; kill it if it does not."""
     assert process.stdin is not None
     process.stdin.close()
     try:

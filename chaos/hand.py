@@ -22,11 +22,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.generator import end
+
 ROOT = Path(__file__).resolve().parent.parent
 _NAMESPACE = "troupe"
 _START_TIMEOUT_S = 60.0
 _ORDER_TIMEOUT_S = 120.0
-_STOP_S = 5.0
 _DRAIN_LIMIT_S = 60.0
 _LOOK_S = 0.1
 
@@ -89,14 +90,7 @@ async def hand(address: str, environ: Mapping[str, str], log: Path) -> AsyncGene
             raise HandFailed(said)
         yield done
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(_STOP_S):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await end(process)
 
 
 def main(address: str) -> None:

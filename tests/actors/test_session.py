@@ -411,3 +411,20 @@ async def test_what_no_store_can_hold_is_taken_out_before_anybody_counts_it(stag
     assert text_of(events) == record.text == "abc"
     assert sum(record.cuts) == 3
     assert 0 not in record.cuts
+
+
+async def test_a_deletion_that_the_store_refuses_leaves_the_turn_to_go_on(stage: Stage) -> None:
+    stage.agent.say("half ")
+    accepted, reader = await stage.link.start(stage.key, ask())
+    heard: list[Event] = []
+    while not text_of(heard):
+        heard.extend(event for _, event in await reader.next())
+    stage.memory.broken = [StoreUnavailable("away")]
+    with pytest.raises(StoreUnavailable):
+        await stage.link.drop(stage.key)
+    stage.agent.answer("whole")
+    heard += await until_ended(reader)
+    assert (heard[-1].data.id, heard[-1].data.text) == (accepted.response_id, "half whole")
+    stage.agent.answer("again")
+    await stage.link.submit(stage.key, ask("next"))
+    assert (await until_ended(reader))[-1].data.text == "again"
