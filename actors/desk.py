@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from contracts.agents import Agent
 from contracts.decisions import Decision, RoutingInput
-from contracts.messages import LossPolicy, OnBusy
+from contracts.messages import FailurePolicy, OnBusy
 from routing.decide import decide
 from routing.rules import RuleSet
 
@@ -39,7 +39,7 @@ class Seat:
     context_tokens: int
     attempts: int
     max_answer_chars: int
-    on_host_loss: LossPolicy = "continue"
+    on_host_loss: FailurePolicy = "continue"
     on_busy: OnBusy = "queue"
     summarize_with: str | None = None
     summary_tokens: int = 1000

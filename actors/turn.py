@@ -28,6 +28,7 @@ from contracts.errors import ProviderError, ProviderInterrupted, TroupeError
 from contracts.events import (
     Event,
     first_number_of,
+    legs_missing,
     number_after_resumed,
     unfolds_to,
 )
@@ -114,10 +115,10 @@ class Turn:
             record.text, record.cuts = "", [0] * len(record.cuts)
         else:
             self._parts.append(said)
-        # Each activation has had a leg, also one that left no record of it: a reader may stand
-        # there, so its numbers are never given out twice.
-        while len(record.legs) < record.attempts - 1:
-            self._say_leg(events, leg)
+        # Each activation has a leg, also one that left no record of it: what its readers saw is
+        # taken back as far as the record goes.
+        for number in legs_missing(record):
+            self._say_leg(events, leg._replace(number=number))
         if leg.policy == "restart":
             self._chars = 0
         elif said and not known:
@@ -129,9 +130,8 @@ class Turn:
     def _say_leg(self, events: EventLog, leg: Leg) -> None:
         record = self.record
         record.legs.append(leg)
-        nth = len(record.legs)
-        events.append("resumed", record.id, first_number_of(nth), leg)
-        self._number = number_after_resumed(nth, opened=bool(record.cuts))
+        events.append("resumed", record.id, first_number_of(leg.number), leg)
+        self._number = number_after_resumed(leg.number, opened=bool(record.cuts))
 
     def _say_started(self, events: EventLog) -> None:
         record = self.record

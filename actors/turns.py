@@ -37,7 +37,7 @@ from contracts.errors import (
     StoreUnavailable,
     TroupeError,
 )
-from contracts.events import Event, accepted_data
+from contracts.events import Event, accepted_data, leg_of
 from contracts.ids import MESSAGE, new_id
 from contracts.memory import Memory, OpenTurn, SessionState
 from contracts.messages import Leg, Message, ResponseRecord
@@ -148,7 +148,7 @@ class Turns:
         text = self._refuse_nonsense(asked, replaced)
         metadata = {**state.metadata, **asked.metadata}
         decision, seat = self._desk.choose(
-            asked.model, RoutingInput(text, metadata, asked.user or state.user)
+            asked.model, RoutingInput(text, metadata, asked.user or state.user, self._clock())
         )
         on_busy = asked.on_busy or seat.on_busy
         self._refuse_if_busy(asked, on_busy)
@@ -357,17 +357,18 @@ class Turns:
             failure = HostUnavailable(
                 f"{record.attempts - 1} hosts were lost with this turn.", code=HOST_LOST
             )
-        elif policy == "fail":
+        elif policy == "stop":
             failure = HostUnavailable("The host of this turn was lost.", code=HOST_LOST)
         if failure is not None:
-            policy = "fail"
+            policy = "stop"
         elif not record.text:
             policy = "restart"
         log.warning("%s lost its host: %s (attempt %d)", record.id, policy, record.attempts)
         position = 0 if policy == "restart" else len(record.text)
         said = record.text if policy == "continue" else None
         turn = self._turn = self._make_turn(waiting, said=said)
-        leg = Leg(len(record.cuts), position, policy, HOST_LOST, self._state.epoch)
+        number = leg_of(record.attempts, 0)
+        leg = Leg(len(record.cuts), position, policy, HOST_LOST, self._state.epoch, number)
         turn.resume(self._log, leg)
         turn.start(failure)
 

@@ -17,7 +17,7 @@ from config.values import (
     Text,
     Variable,
 )
-from contracts.messages import LossPolicy, OnBusy
+from contracts.messages import FailurePolicy, OnBusy
 
 
 class Provider(Section):
@@ -116,11 +116,11 @@ class Agent(Section):
         description="Turns of this agent that may run at once in one host; also the size of its "
         "connection pool. One more gets 429.",
     )
-    on_host_loss: LossPolicy = Field(
+    on_host_loss: FailurePolicy = Field(
         default="continue",
         description="What becomes of an answer whose host is lost in its middle. `continue`: the "
         "model goes on from what was said. `restart`: it begins anew, and what was said is taken "
-        "back. `fail`: the answer fails and keeps what was said.",
+        "back. `stop`: the answer fails and keeps what was said.",
     )
     on_busy: OnBusy = Field(
         default="queue",

@@ -6,9 +6,9 @@ first place where something is missing. A turn whose journal begins with its sta
 was said, event by event. Of any other nothing is taken as said: it is told anew, from position 0,
 and what was recovered of its text goes into it.
 
-Each activation that goes on with a turn that may have begun adds one leg to it, so a turn has one
-leg less than `attempts`. Where one is missing, its activation may have said anything under it and
-lost it: the missing leg is put in as a restart, which no reader can take amiss.
+Each activation that goes on with a turn that may have begun begins with a leg of its own, whose
+number follows from `attempts`. Where one is missing, its activation may have said anything under it
+and lost it: the missing leg is put in as a restart, which no reader can take amiss.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ from contracts.events import (
     accepted_data,
     events_of,
     first_number_of,
+    legs_missing,
     number_after_resumed,
     unfolds_to,
 )
 from contracts.memory import OpenTurn
-from contracts.messages import ENDED, Leg, LossPolicy, Message, ResponseRecord
+from contracts.messages import ENDED, FailurePolicy, Leg, Message, ResponseRecord
 
 LOST_LEG = "host_lost"
 """The reason of a leg of which nothing is known."""
 
 _KINDS: frozenset[str] = frozenset(get_args(Kind))
-_POLICIES: frozenset[str] = frozenset(get_args(LossPolicy))
+_POLICIES: frozenset[str] = frozenset(get_args(FailurePolicy))
 _FIRST_DELTA = unfolds_to("started", opens=False)
 
 
@@ -125,10 +126,20 @@ def _entry(row: Any) -> Entry | None:
             "resumed",
             str(response_id),
             int(number),
-            [int(cuts), int(position), str(policy), str(reason), int(epoch)],
+            [
+                int(cuts),
+                int(position),
+                str(policy),
+                str(reason),
+                int(epoch),
+                int(leg),
+                None | str() as source,
+                None | str() as target,
+            ],
         ] if policy in _POLICIES:
-            leg = Leg(cuts, position, cast("LossPolicy", policy), reason, epoch)
-            return Entry(seq, "resumed", response_id, number, leg)
+            how = cast("FailurePolicy", policy)
+            said = Leg(cuts, position, how, reason, epoch, leg, source, target)
+            return Entry(seq, "resumed", response_id, number, said)
         case [int(seq), str(kind), str(response_id), int(number), None] if kind in _KINDS:
             return Entry(seq, cast("Kind", kind), response_id, number, None)
         case _:
@@ -200,12 +211,12 @@ class _Story:
     def put_in_lost_legs(self) -> None:
         """See the module."""
         record = self._record
-        while len(record.legs) < record.attempts - 1:
-            leg = Leg(len(record.cuts), 0, "restart", LOST_LEG, self._left.epoch)
+        for number in legs_missing(record):
+            leg = Leg(len(record.cuts), 0, "restart", LOST_LEG, self._left.epoch, number)
             self._resume(leg)
             self.seq += 1
-            number = first_number_of(len(record.legs))
-            self.events.append(Event(self.seq, "resumed", record.id, number, leg))
+            first = first_number_of(number)
+            self.events.append(Event(self.seq, "resumed", record.id, first, leg))
 
     def _tell_stored(self) -> None:
         """What the activation that took the turn over last found, and stored."""
@@ -284,7 +295,8 @@ class _Story:
         record = self._record
         return (
             self.begun
-            and number == first_number_of(len(record.legs) + 1)
+            and number == first_number_of(leg.number)
+            and leg.number > (record.legs[-1].number if record.legs else 0)
             and leg.cuts == len(record.cuts)
             and 0 <= leg.position <= len(record.text)
             and leg.epoch == self._left.written_epoch
@@ -295,7 +307,7 @@ class _Story:
         record.legs.append(leg)
         record.cuts = cut_back(record.cuts, leg.position)
         record.text = record.text[: leg.position]
-        self._number = number_after_resumed(len(record.legs), opened=bool(record.cuts))
+        self._number = number_after_resumed(leg.number, opened=bool(record.cuts))
 
     @staticmethod
     def _accepted(turn: StoredTurn, seq: int) -> Event:
@@ -341,8 +353,10 @@ def _tell_anew(
     record.epoch = left.epoch
     if record.accepted_seq > seq:
         record.accepted_seq = 0
-    lost = Leg(0, 0, "restart", LOST_LEG, left.epoch)
-    record.legs = [lost] * (record.attempts - 1) if may_have_begun else []
+    record.legs = []
+    if may_have_begun:
+        numbers = legs_missing(record)
+        record.legs = [Leg(0, 0, "restart", LOST_LEG, left.epoch, number) for number in numbers]
 
 
 def _text_from_the_start(record: ResponseRecord, journal: dict[int, Entry]) -> str:

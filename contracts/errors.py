@@ -9,10 +9,12 @@
     │   ├── Unauthenticated 401
     │   ├── Conflict        409   the id is taken, or the state forbids it
     │   ├── TooLarge        413
-    │   └── Busy            429   a limit is reached: mailbox, sessions, sockets
+    │   ├── Busy            429   a limit is reached: mailbox, sessions, sockets
+    │   └── OverBudget      429   what may be spent is spent
     ├── Unavailable         503   a part of Troupe is away; nothing was done
     │   ├── StoreUnavailable
     │   ├── HostUnavailable
+    │   ├── AgentUnavailable      none of its endpoints takes a turn now
     │   └── Deposed               another activation owns the session now
     └── ProviderError       502   the model's provider failed
         ├── ProviderRejected      it refuses this request (never retryable)
@@ -153,6 +155,16 @@ class Busy(RequestError):
     retryable = True
 
 
+class OverBudget(RequestError):
+    """A hard limit of spending is reached. `details["budget"]` says which; never retryable, since
+    a retry would only come too soon: `retry_after` is when the period ends, if there is one.
+    """
+
+    code = "budget_exceeded"
+    status = 429
+    kind = "insufficient_quota"
+
+
 class Unavailable(TroupeError):
     """A part of Troupe is away. Nothing was acknowledged; a retry is safe."""
 
@@ -171,6 +183,12 @@ class HostUnavailable(Unavailable):
     """No session host can take the session now."""
 
     code = "host_unavailable"
+
+
+class AgentUnavailable(Unavailable):
+    """None of the agent's endpoints can take a turn now; `retry_after` is when one might."""
+
+    code = "agent_unavailable"
 
 
 class Deposed(Unavailable):

@@ -13,13 +13,17 @@ first of them and `unfolds_to` says how many, which makes the numbering a functi
     delta      str; any further one                  delta
     ended      ResponseRecord, final; with text      text.done, part.done, item.done, terminal
     ended      ResponseRecord, final; without        terminal
-    resumed    Leg; the turn lost its host           resumed
+    resumed    Leg; the turn goes on elsewhere       resumed
     item       {"items": [Message...]}               none (WebSocket: conversation.item.created)
 
-A turn that lost its host goes on in a new leg. What the lost host had said last may be on a screen
-and nowhere else, so a reader's number says nothing unless it also says in which leg it was given:
-the numbers of leg n begin at n * LEG_NUMBERS. A reader that comes back with a number of an earlier
-leg gets `resumed` and what follows, whatever it had seen of the end that was lost.
+A turn that lost its host or its provider goes on in a new leg. What a lost host had said last may
+be on a screen and nowhere else, so a reader's number says nothing unless it also says in which leg
+it was given: the numbers of leg n begin at n * LEG_NUMBERS. A reader that comes back with a number
+of an earlier leg gets `resumed` and what follows, whatever it had seen of the end that was lost.
+
+Which leg it is follows from the activation and from how often it has changed providers
+(`leg_of`), not from how many legs are on record: so a number is never given out twice, though the
+record of a leg be lost with its host.
 """
 
 from __future__ import annotations
@@ -62,6 +66,9 @@ def accepted_data(record: ResponseRecord, items: Sequence[Message]) -> dict[str,
 LEG_NUMBERS = 1_000_000
 """Numbers set aside for one leg of a turn."""
 
+LEGS_OF_ATTEMPT = 16
+"""Legs set aside for one activation: the one it begins with, and its changes of provider."""
+
 _OPENING = 2
 """The place in its leg of a response's first delta, and of nothing else."""
 
@@ -85,6 +92,22 @@ def unfolds_to(kind: Kind, *, opens: bool) -> int:
     return 1 if kind == "resumed" else 0
 
 
+def leg_of(attempt: int, changes: int) -> int:
+    """The number of a leg. `attempt` counts activations from 1, `changes` those of provider in it.
+
+    The first activation begins with leg 0, of which nobody is told.
+    """
+    assert 0 <= changes < LEGS_OF_ATTEMPT, "changes of provider are bounded by settings"
+    return (attempt - 1) * LEGS_OF_ATTEMPT + changes
+
+
+def legs_missing(record: ResponseRecord) -> list[int]:
+    """The numbers of the legs that activations began with and that are not on record."""
+    last = record.legs[-1].number if record.legs else 0
+    begun = (leg_of(attempt, 0) for attempt in range(2, record.attempts + 1))
+    return [number for number in begun if number > last]
+
+
 def first_number_of(leg: int) -> int:
     """The number of the event that begins a leg: `started` for 0, `resumed` for any later."""
     return leg * LEG_NUMBERS
@@ -103,13 +126,13 @@ def numbered(record: ResponseRecord) -> Iterator[tuple[Kind, int, Any]]:
     number = first_number_of(0)
     yield "started", number, record
     number += unfolds_to("started", opens=False)
-    legs = deque(enumerate(record.legs, 1))
+    legs = deque(record.legs)
     start = 0
     for index in range(len(record.cuts) + 1):
-        while legs and legs[0][1].cuts <= index:
-            nth, leg = legs.popleft()
-            yield "resumed", first_number_of(nth), leg
-            number = number_after_resumed(nth, opened=index > 0)
+        while legs and legs[0].cuts <= index:
+            leg = legs.popleft()
+            yield "resumed", first_number_of(leg.number), leg
+            number = number_after_resumed(leg.number, opened=index > 0)
         if index < len(record.cuts):
             length = record.cuts[index]
             yield "delta", number, record.text[start : start + length]
@@ -135,5 +158,5 @@ def events_of(record: ResponseRecord, taken: Collection[int] = ()) -> list[Event
 
 def epoch_of(record: ResponseRecord, number: int) -> int:
     """The epoch under which a turn's event of this number was said."""
-    leg = number // LEG_NUMBERS
-    return record.legs[leg - 1].epoch if leg else record.epoch
+    said_in = number // LEG_NUMBERS
+    return next((leg.epoch for leg in record.legs if leg.number == said_in), record.epoch)

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 from contracts.commands import SessionKey
 from contracts.events import Cursor, Event
 from contracts.messages import Message, ResponseRecord, Usage
+from contracts.money import Charge, Spent
 
 
 @dataclass(slots=True)
@@ -16,7 +17,7 @@ class OpenTurn:
     """A turn that an earlier activation accepted and did not end, as far as it was recorded.
 
     `may_have_begun`: readers may have been told of its start. Whoever goes on with such a turn adds
-    exactly one leg to it, before anything else is said of it; its `attempts` counts this activation
+    a leg to it, before anything else is said of it; its `attempts` counts this activation
     already. `record` holds the text, cuts and legs that are known.
 
     Its `first_seq` is 0 where nothing of it is to be taken as said. Then whoever goes on with it
@@ -65,6 +66,10 @@ class SessionState:
     open_turns: list[OpenTurn] = field(default_factory=list[OpenTurn])
     events: list[Event] = field(default_factory=list[Event])
     summary: Summary | None = None
+    turns: int = 0
+    agent: str | None = None
+    failures: int = 0
+    spent: int = 0
 
 
 class Memory(Protocol):
@@ -121,7 +126,10 @@ class Memory(Protocol):
         answer: Message | None,
         window: list[Message],
     ) -> None:
-        """Make an ended turn durable and write `window`, the context after it, to the hot copy."""
+        """Make an ended turn durable and write `window`, the context after it, to the hot copy.
+
+        What it cost is counted in the same transaction, once, for its user and organization.
+        """
         ...
 
     async def add_items(
@@ -164,4 +172,16 @@ class Memory(Protocol):
         None when the store cannot give them back: more than `limit` events, a cursor whose event
         was never stored under its epoch, a turn that never ended, or an item deleted since.
         """
+        ...
+
+
+class Ledger(Protocol):
+    """What was spent, beyond one session. May raise `StoreUnavailable`."""
+
+    async def charge(self, org_id: str, user: str | None, charges: Sequence[Charge]) -> None:
+        """Count what was spent beside any stored turn: stateless turns, summaries, routing."""
+        ...
+
+    async def spent(self, org_id: str, user: str | None) -> Spent:
+        """What user and organization have spent by now; several callers share a query."""
         ...

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
+from contracts.money import Charge
+
 Role = Literal["user", "assistant", "system", "developer"]
 Status = Literal["queued", "in_progress", "completed", "failed", "incomplete", "cancelled"]
 ENDED: frozenset[str] = frozenset({"completed", "failed", "incomplete", "cancelled"})
@@ -26,26 +28,31 @@ class Message(NamedTuple):
     response_id: str | None = None
 
 
-LossPolicy = Literal["continue", "restart", "fail"]
-"""What becomes of a turn whose host is gone: its model goes on from what was recorded, begins anew,
-or the turn fails with what was said."""
+FailurePolicy = Literal["continue", "restart", "stop"]
+"""What becomes of a begun answer whose host or provider is lost: another goes on from what was
+said, begins anew, or the turn fails and keeps what was said."""
 
 OnBusy = Literal["queue", "interrupt", "reject"]
 """What becomes of a message that comes while a turn runs: it waits, ends it, or is refused."""
 
 
 class Leg(NamedTuple):
-    """Where a turn went on after it had lost its host; a turn that lost none has no leg.
+    """Where a turn went on after it had lost its host or its provider; one that lost none has none.
 
     `cuts` is how many deltas came before, `position` how many characters of the text stand: a
     reader that shows more cuts its copy there. `epoch` is that of the activation that went on.
+    `number` grows from leg to leg but may leave some out: see `contracts.events`. `source` and
+    `target` are endpoints, as `agent/endpoint`; None where a host was lost, or nobody went on.
     """
 
     cuts: int
     position: int
-    policy: LossPolicy
+    policy: FailurePolicy
     reason: str
     epoch: int
+    number: int
+    source: str | None = None
+    target: str | None = None
 
 
 class Usage(NamedTuple):
@@ -67,7 +74,8 @@ class ResponseRecord:
 
     `replaces` is the item whose place this turn's answer takes, if it answers something anew.
     `epoch` is that of the activation that accepted the turn; each of the `legs` has its own.
-    `attempts` counts the activations that have run it.
+    `attempts` counts the activations that have run it. `charges` are what its requests to providers
+    cost, in their order; `usage` is the sum of their tokens.
     """
 
     id: str
@@ -100,7 +108,13 @@ class ResponseRecord:
     legs: list[Leg] = field(default_factory=list[Leg])
     attempts: int = 1
     replaces: str | None = None
+    charges: list[Charge] = field(default_factory=list[Charge])
+
+    @property
+    def nano(self) -> int:
+        """Nano-dollars that the turn has cost so far, as far as its models have prices."""
+        return sum(charge.nano or 0 for charge in self.charges)
 
     def snapshot(self) -> ResponseRecord:
         """A copy that later changes of this record do not reach."""
-        return replace(self, cuts=list(self.cuts), legs=list(self.legs))
+        return replace(self, cuts=list(self.cuts), legs=list(self.legs), charges=list(self.charges))

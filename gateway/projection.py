@@ -139,12 +139,17 @@ def last_number(event: Event) -> int:
 
 
 def resumed_object(response_id: str | None, leg: Leg) -> JsonObject:
-    """A turn goes on after its host was lost; `position` characters of what was shown stand."""
+    """A turn goes on elsewhere; `position` characters of what was shown stand.
+
+    `from` and `to` are endpoints, where a provider was lost and another one goes on.
+    """
     return {
         "response_id": response_id,
         "policy": leg.policy,
         "position": leg.position,
         "reason": leg.reason,
+        "from": leg.source,
+        "to": leg.target,
     }
 
 

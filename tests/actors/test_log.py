@@ -113,7 +113,7 @@ def inherited() -> EventLog:
     restored = [
         Event(9, "started", "resp_1", 0, None),
         Event(10, "delta", "resp_1", 2, "a"),
-        Event(11, "resumed", "resp_1", 1_000_000, Leg(1, 1, "continue", "host_lost", 5)),
+        Event(11, "resumed", "resp_1", 1_000_000, Leg(1, 1, "continue", "host_lost", 5, 1)),
         Event(12, "delta", "resp_1", 1_000_003, "b"),
     ]
     return EventLog(7, 12, 4, restored)
@@ -121,7 +121,7 @@ def inherited() -> EventLog:
 
 def test_a_cursor_of_an_earlier_epoch_is_led_to_where_that_epoch_was_lost() -> None:
     log = inherited()
-    log.append("resumed", "resp_1", 2_000_000, Leg(2, 2, "continue", "host_lost", 7))
+    log.append("resumed", "resp_1", 2_000_000, Leg(2, 2, "continue", "host_lost", 7, 2))
     log.unshipped()
 
     def told(epoch: int, seq: int) -> list[int] | None:

@@ -100,7 +100,7 @@ class Promises(RuleBasedStateMachine):
 
     # -- steps ----------------------------------------------------------------------------------
 
-    @initialize(policy=st.sampled_from(["continue", "restart", "fail"]))
+    @initialize(policy=st.sampled_from(["continue", "restart", "stop"]))
     def begin(self, policy: str) -> None:
         self.policy = policy
         self.do(self._begin())

@@ -159,7 +159,7 @@ async def test_a_restart_drops_what_was_said_and_keeps_its_numbers(stage: Stage)
 
 async def test_a_turn_that_is_to_fail_keeps_what_was_said(stage: Stage) -> None:
     screen = await half_said(stage, "one ")
-    async with heir(stage, on_host_loss="fail") as taken:
+    async with heir(stage, on_host_loss="stop") as taken:
         await go_on(taken, stage.key, screen)
         assert taken.agent.requests == []
         assert screen.ended is not None
@@ -189,7 +189,7 @@ async def test_a_turn_that_loses_host_after_host_fails_in_the_end(stage: Stage) 
         assert [(leg.position, leg.policy) for leg in legs] == [
             (4, "continue"),
             (6, "continue"),
-            (8, "fail"),
+            (8, "stop"),
         ]
 
 

@@ -11,6 +11,7 @@ from contracts.events import (
     Kind,
     events_of,
     first_number_of,
+    leg_of,
     number_after_resumed,
     unfolds_to,
 )
@@ -131,10 +132,17 @@ class Activation:
     def go_on(self, turn: Turn) -> Leg:
         """Continue what an earlier activation had begun."""
         record = turn.record
-        leg = Leg(len(record.cuts), len(record.text), "continue", "host_lost", self.epoch)
+        leg = Leg(
+            len(record.cuts),
+            len(record.text),
+            "continue",
+            "host_lost",
+            self.epoch,
+            leg_of(record.attempts, 0),
+        )
         record.legs.append(leg)
-        self._say("resumed", turn, first_number_of(len(record.legs)), leg)
-        turn.number = number_after_resumed(len(record.legs), opened=bool(record.cuts))
+        self._say("resumed", turn, first_number_of(leg.number), leg)
+        turn.number = number_after_resumed(leg.number, opened=bool(record.cuts))
         return leg
 
     def end(self, turn: Turn, status: Status = "completed") -> Message | None:

@@ -15,10 +15,11 @@ from contracts.events import (
     Event,
     events_of,
     first_number_of,
+    leg_of,
     number_after_resumed,
     unfolds_to,
 )
-from contracts.messages import ENDED, Leg, LossPolicy, Message, ResponseRecord, Status
+from contracts.messages import ENDED, FailurePolicy, Leg, Message, ResponseRecord, Status
 
 NOW = 1_795_000_000.25
 
@@ -131,7 +132,7 @@ class Host:
         data = {"input": turn.input, "client_id": None}
         turn.record.accepted_seq = self._say("accepted", turn, -1, data)
 
-    def begin(self, policy: LossPolicy) -> None:
+    def begin(self, policy: FailurePolicy) -> None:
         """Begin, or go on with, the turn that waits longest."""
         turn = self.running = self.waiting.pop(0)
         record = turn.record
@@ -143,24 +144,26 @@ class Host:
             record.first_seq = self._say("started", turn, 0, record.snapshot())
             turn.number = unfolds_to("started", opens=False)
             if turn.may_have_begun:
-                for n, leg in enumerate(record.legs, 1):
-                    self._say("resumed", turn, first_number_of(n), leg)
+                for leg in record.legs:
+                    self._say("resumed", turn, first_number_of(leg.number), leg)
                 self._go_on(turn, policy, 0)
                 if text and policy != "restart":
                     self.say(text)
         else:
             self._go_on(turn, policy, 0 if policy == "restart" else len(record.text))
-        if policy == "fail" and turn.may_have_begun:
+        if policy == "stop" and turn.may_have_begun:
             self.end("failed")
 
-    def _go_on(self, turn: Turn, policy: LossPolicy, position: int) -> None:
+    def _go_on(self, turn: Turn, policy: FailurePolicy, position: int) -> None:
         record = turn.record
-        leg = Leg(len(record.cuts), position, policy, "host_lost", self.epoch)
+        leg = Leg(
+            len(record.cuts), position, policy, "host_lost", self.epoch, leg_of(record.attempts, 0)
+        )
         record.legs.append(leg)
         record.cuts = cut_back(record.cuts, position)
         record.text = record.text[:position]
-        self._say("resumed", turn, first_number_of(len(record.legs)), leg)
-        turn.number = number_after_resumed(len(record.legs), opened=bool(record.cuts))
+        self._say("resumed", turn, first_number_of(leg.number), leg)
+        turn.number = number_after_resumed(leg.number, opened=bool(record.cuts))
 
     def say(self, text: str) -> None:
         turn = self.running

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from context.recover import Entry, cut_back, pack, unpack
 from context.replay import after, assemble
-from contracts.events import Cursor, Event, first_number_of
+from contracts.events import Cursor, Event, first_number_of, leg_of
 from contracts.messages import ENDED, Leg
 from tests.context.teller import Host, Reader, Store, StreamReader
 
@@ -97,8 +97,8 @@ def test_words_whose_start_is_lost_are_told_anew() -> None:
     assert [(e.kind, e.number) for e in new.log] == [
         ("accepted", -1),
         ("started", 0),
-        ("resumed", first_number_of(1)),
-        ("delta", first_number_of(1) + 2),
+        ("resumed", first_number_of(leg_of(2, 0))),
+        ("delta", first_number_of(leg_of(2, 0)) + 2),
     ]
 
 
@@ -167,7 +167,7 @@ def test_a_turn_that_was_taken_over_before() -> None:
     third = Host(store)
     [turn] = third.waiting
     assert turn.record.text == "one two three"
-    assert turn.record.legs == [Leg(2, 8, "continue", "host_lost", 2)]
+    assert turn.record.legs == [Leg(2, 8, "continue", "host_lost", 2, leg_of(2, 0))]
     assert turn.record.attempts == 3
     assert [event.kind for event in third.log] == [
         *("accepted", "started", "delta", "delta"),
@@ -176,7 +176,7 @@ def test_a_turn_that_was_taken_over_before() -> None:
     third.begin("restart")
     third.say("anew")
     assert turn.record.cuts == [0, 0, 0, 4]
-    assert third.log[-1].number == first_number_of(2) + 3
+    assert third.log[-1].number == first_number_of(leg_of(3, 0)) + 3
 
 
 def test_a_leg_of_which_nothing_is_known_is_taken_for_a_restart() -> None:
@@ -190,9 +190,9 @@ def test_a_leg_of_which_nothing_is_known_is_taken_for_a_restart() -> None:
     third = Host(store)
     [turn] = third.waiting
     assert (turn.record.text, turn.record.cuts) == ("", [0])
-    assert turn.record.legs == [Leg(1, 0, "restart", "host_lost", 3)]
+    assert turn.record.legs == [Leg(1, 0, "restart", "host_lost", 3, leg_of(2, 0))]
     third.begin("continue")
-    assert third.log[-1].number == first_number_of(2), "no number is given out twice"
+    assert third.log[-1].number == first_number_of(leg_of(3, 0)), "no number is given out twice"
 
 
 def test_one_cancelled_unheard_keeps_its_place_though_the_journal_is_lost() -> None:
@@ -217,14 +217,14 @@ def test_garbage_and_other_sessions_words_are_left_out() -> None:
     stranger = Event(4, "delta", "r_stranger", 2, "not ours")
     store.journals[1] += [b"", b"\xff", b"7", b"null", b'[["x"],[1,2,3,4,5],null,{}]']
     store.journals[1].insert(0, pack([stranger]))
-    store.journals[1].append(b'[[5,"resumed","r1",1000000,[0,0,"explode","x",1]]]')
+    store.journals[1].append(b'[[5,"resumed","r1",1000000,[0,0,"explode","x",1,1,null,null]]]')
     store.journals[1].append(b'[[5,"delta","r1",99,"a number that does not follow"]]')
     new = Host(store)
     assert [facts(e) for e in new.log] == [facts(told.event) for told in old.told]
 
 
 def test_chunks_are_read_as_they_were_packed() -> None:
-    leg = Leg(3, 12, "continue", "host_lost", 7)
+    leg = Leg(3, 12, "continue", "host_lost", 7, 17, "gpt/a", "gpt/b")
     events = [
         Event(1, "accepted", "r1", -1, {"input": [], "client_id": None}),
         Event(2, "started", "r1", 0, None),
@@ -313,7 +313,7 @@ def test_whatever_dies_when_every_reader_comes_to_show_what_is_stored(
             stream.take(fresh)
 
     def policy() -> Any:
-        return data.draw(st.sampled_from(["continue", "continue", "restart", "fail"]))
+        return data.draw(st.sampled_from(["continue", "continue", "restart", "stop"]))
 
     for n, step in enumerate([*steps, "kill"]):
         match step:

@@ -257,7 +257,7 @@ async def test_a_response_is_found_again_by_the_last_number_that_was_given(stage
 async def test_the_first_number_is_as_wide_as_what_it_opens(stage: Stage) -> None:
     await stage.link.start(KEY, ask())
     stage.a.tell(
-        Event(3, "resumed", "resp_1", LEG_NUMBERS, Leg(0, 0, "restart", "lost", 1)),
+        Event(3, "resumed", "resp_1", LEG_NUMBERS, Leg(0, 0, "restart", "lost", 1, 1)),
         delta(4, number=LEG_NUMBERS + 2),
     )
     stage.directory.current = stage.b

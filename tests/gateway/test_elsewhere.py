@@ -101,7 +101,7 @@ def resumed_record(policy: str) -> ResponseRecord:
         "resp_1", "conv_1", "completed", "echo", "echo", 1.0, "msg_1",
         text="there" if restarted else "Hello there",
         cuts=[0, 5] if restarted else [6, 5],
-        legs=[Leg(1, 0 if restarted else 6, policy, "host_lost", 2)],  # type: ignore[arg-type]
+        legs=[Leg(1, 0 if restarted else 6, policy, "host_lost", 2, 1)],  # type: ignore[arg-type]
         completed_at=2.0,
     )  # fmt: skip
 

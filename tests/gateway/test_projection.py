@@ -138,7 +138,7 @@ def test_each_ending_has_its_event(status: str) -> None:
     )
 
 
-LOST = Leg(2, 5, "continue", "host_lost", 2)
+LOST = Leg(2, 5, "continue", "host_lost", 2, 1)
 
 
 def test_a_new_leg_says_where_to_cut_and_numbers_from_its_own_place() -> None:
@@ -152,6 +152,8 @@ def test_a_new_leg_says_where_to_cut_and_numbers_from_its_own_place() -> None:
         "policy": "continue",
         "position": 5,
         "reason": "host_lost",
+        "from": None,
+        "to": None,
     }
     numbers = [event["sequence_number"] for event in whole]
     assert numbers == [*range(6), LEG_NUMBERS, *range(LEG_NUMBERS + 3, LEG_NUMBERS + 8)]
@@ -172,10 +174,10 @@ def test_a_client_that_was_shown_more_than_stands_gets_the_next_leg_whole(more: 
 @pytest.mark.parametrize(
     "record",
     [
-        ended(["", ""], "failed", legs=[Leg(2, 0, "restart", "host_lost", 2)]),
-        ended(["", "", "Hi"], legs=[Leg(2, 0, "restart", "host_lost", 2)]),
-        ended(["Hi"], legs=[Leg(0, 0, "continue", "host_lost", 2)]),
-        ended([], "failed", legs=[Leg(0, 0, "fail", "host_lost", 2)]),
+        ended(["", ""], "failed", legs=[Leg(2, 0, "restart", "host_lost", 2, 1)]),
+        ended(["", "", "Hi"], legs=[Leg(2, 0, "restart", "host_lost", 2, 1)]),
+        ended(["Hi"], legs=[Leg(0, 0, "continue", "host_lost", 2, 1)]),
+        ended([], "failed", legs=[Leg(0, 0, "stop", "host_lost", 2, 1)]),
     ],
 )
 def test_whoever_obeys_the_stream_shows_what_the_record_holds(record: ResponseRecord) -> None:

@@ -173,7 +173,7 @@ async def test_a_socket_follows_its_session_and_is_told_where_to_cut(
     client = await stage.open()
     stage.a.tell(started(1), delta(2), delta(3))
     await until(lambda: len(client.frames) == 4)
-    resumed = Event(3, "resumed", "resp_1", 1_000_000, Leg(1, 1, "continue", "host_lost", 2))
+    resumed = Event(3, "resumed", "resp_1", 1_000_000, Leg(1, 1, "continue", "host_lost", 2, 1))
     stage.b.answers[Attach] = Attached(2, 3, True, (resumed,))
     stage.directory.current = stage.b
     if how == "moved":

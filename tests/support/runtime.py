@@ -17,7 +17,7 @@ from contracts.errors import Conflict, Deposed, HostUnavailable, NotFound, Provi
 from contracts.events import Cursor, Event
 from contracts.hosts import Fleet, HostAddress
 from contracts.memory import OpenTurn, SessionState, Summary
-from contracts.messages import ENDED, LossPolicy, Message, OnBusy, ResponseRecord, Usage
+from contracts.messages import ENDED, FailurePolicy, Message, OnBusy, ResponseRecord, Usage
 from contracts.pace import Pace
 from gateway.link import Link
 from routing.rules import RuleSpec, compile_rules
@@ -319,7 +319,7 @@ def make_runtime(
     clock: Callable[[], float] = time.time,
     attempts: int = 2,
     max_answer_chars: int = 10_000,
-    on_host_loss: LossPolicy = "continue",
+    on_host_loss: FailurePolicy = "continue",
     on_busy: OnBusy = "queue",
     context_tokens: int = 4000,
     summarize_with: Mapping[str, str] | None = None,

@@ -1,0 +1,90 @@
+"""What turns cost: prices, charges, budgets. Sums are whole nano-dollars, so that they add up.
+
+A token of a small model costs some 75 of them; 64 bits hold nine billion dollars.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+NANO = 1_000_000_000
+
+
+class Price(NamedTuple):
+    """US dollars for a million tokens. `cached`: of input that the provider had cached."""
+
+    input_usd: float
+    output_usd: float
+    cached_usd: float | None = None
+
+
+class Charge(NamedTuple):
+    """What one request to a provider cost. A turn that went on elsewhere has several.
+
+    `estimated`: the provider did not say how many tokens it were, since its stream was left or
+    broke; they were counted here. `nano` None: the model has no price.
+    """
+
+    agent: str
+    endpoint: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    nano: int | None
+    estimated: bool = False
+
+
+def cost(price: Price, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
+    """Nano-dollars, rounded up. `cached_tokens` are among `input_tokens`."""
+    cached = price.input_usd if price.cached_usd is None else price.cached_usd
+    fresh = max(0, input_tokens - cached_tokens)
+    millionths = fresh * price.input_usd + cached_tokens * cached + output_tokens * price.output_usd
+    return math.ceil(round(millionths * 1000, 3))
+
+
+def nano(usd: float) -> int:
+    """Dollars as nano-dollars."""
+    return round(usd * NANO)
+
+
+def usd(sum_nano: int) -> float:
+    """Nano-dollars as dollars."""
+    return sum_nano / NANO
+
+
+class Limit(NamedTuple):
+    """Nano-dollars. Beyond `soft` turns go on and say so; at `hard` they are refused."""
+
+    soft: int | None = None
+    hard: int | None = None
+
+
+NO_LIMIT = Limit()
+
+
+class Budgets(NamedTuple):
+    """What may be spent; days and months are of UTC's calendar."""
+
+    turn: Limit = NO_LIMIT
+    session: Limit = NO_LIMIT
+    user_day: Limit = NO_LIMIT
+    user_month: Limit = NO_LIMIT
+    org_day: Limit = NO_LIMIT
+    org_month: Limit = NO_LIMIT
+
+    @property
+    def asks_store(self) -> bool:
+        """Whether spending beyond one session counts."""
+        shared = (self.user_day, self.user_month, self.org_day, self.org_month)
+        return any(limit != NO_LIMIT for limit in shared)
+
+
+class Spent(NamedTuple):
+    """Nano-dollars spent by a user and an organization, today and this month, in UTC."""
+
+    user_day: int = 0
+    user_month: int = 0
+    org_day: int = 0
+    org_month: int = 0
