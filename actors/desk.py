@@ -1,29 +1,74 @@
-"""The desk: the agents a session can turn to, and the rules that choose between them."""
+"""The desk: the agents a session can turn to, and the rules that choose between them.
+
+What is in force may be replaced at any time. A turn keeps the seat it was given to its end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contracts.agents import Agent
 from contracts.decisions import Decision, RoutingInput
 from contracts.messages import FailurePolicy, OnBusy
+from contracts.money import NO_BUDGETS, Budgets, Price
 from routing.decide import decide
+from routing.endpoints import EndpointSet
 from routing.rules import RuleSet
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """An endpoint as a turn meets it.
+
+    Args:
+        name: Unique among its agent's.
+        agent: The adapter; shared by all turns of the process.
+        model: The provider's name of the model.
+        price: None: not known.
+        continues: Whether its model can go on with an answer that another one began.
+    """
+
+    name: str
+    agent: Agent
+    model: str
+    price: Price | None = None
+    continues: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    """A second request where the first does not speak: the one that speaks first is heard.
+
+    Args:
+        after_s: Seconds without a first token.
+        max_nano: Nano-dollars that the second request may cost, by its estimate; where its model
+            has no price it is not sent.
+        share: Of the agent's turns that may be hedged at most, from 0 to 1.
+    """
+
+    after_s: float
+    max_nano: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Seat:
-    """An agent as a turn meets it: the adapter of its endpoint, and its definition.
+    """An agent as a turn meets it: its endpoints, and its definition.
 
     Args:
         name: As callers say it in `model`.
-        agent: The adapter; shared by all turns of the process.
-        model: The provider's name of the model.
+        places: Its endpoints by name, at least one.
+        endpoints: Chooses among them.
         instructions: The agent's prompt.
         context_tokens: Budget for the conversation's window, instructions included.
-        attempts: How often a turn may ask before its first token, at least 1.
         max_answer_chars: An answer ends as incomplete there.
+        attempts: Requests that one turn may make in all, at least 1.
+        retry_s: Seconds from a turn's beginning in which it may make a further request.
+        retry_nano: Nano-dollars that requests after the first may cost; None: no bound of its own.
+        on_failure: What becomes of a begun answer whose provider fails.
+        fallbacks: Agents that are asked where none of its own endpoints answers.
+        hedge: None: a slow first token is waited for.
         on_host_loss: What becomes of a turn whose host is gone.
         on_busy: What becomes of a message that comes while a turn runs, unless it says so itself.
         summarize_with: The agent that sums up long conversations; None: nobody does.
@@ -31,40 +76,86 @@ class Seat:
     """
 
     name: str
-    agent: Agent
-    model: str
+    places: Mapping[str, Place]
+    endpoints: EndpointSet
     instructions: str | None
     temperature: float | None
     max_output_tokens: int | None
     context_tokens: int
-    attempts: int
     max_answer_chars: int
+    attempts: int = 3
+    retry_s: float = 30.0
+    retry_nano: int | None = None
+    on_failure: FailurePolicy = "continue"
+    fallbacks: tuple[str, ...] = ()
+    hedge: Hedge | None = None
     on_host_loss: FailurePolicy = "continue"
     on_busy: OnBusy = "queue"
     summarize_with: str | None = None
     summary_tokens: int = 1000
 
+    @property
+    def first(self) -> Place:
+        """The endpoint that is named first."""
+        return next(iter(self.places.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """What holds now, in one piece, so that no turn sees half of a change.
+
+    Args:
+        seats: The agents by name.
+        rules: What `auto` goes through, where an organization has nothing of its own.
+        rules_of: By organization: its rules, followed by those for everybody.
+        budgets: Where an organization has nothing of its own.
+        budgets_of: By organization.
+        tiers: By organization: what the operators call its kind.
+        revision: Of the newest policy in it; 0: settings alone.
+    """
+
+    seats: Mapping[str, Seat]
+    rules: RuleSet
+    rules_of: Mapping[str, RuleSet] = field(default_factory=dict[str, RuleSet])
+    budgets: Budgets = NO_BUDGETS
+    budgets_of: Mapping[str, Budgets] = field(default_factory=dict[str, Budgets])
+    tiers: Mapping[str, str] = field(default_factory=dict[str, str])
+    revision: int = 0
+
 
 class Desk:
     """Chooses the agent for a message."""
 
-    def __init__(self, seats: Mapping[str, Seat], rules: RuleSet) -> None:
-        self._seats = dict(seats)
-        self._rules = rules
+    def __init__(self, in_force: InForce) -> None:
+        self.in_force = in_force
 
-    def choose(self, model: str, message: RoutingInput) -> tuple[Decision, Seat]:
+    def replace(self, in_force: InForce) -> None:
+        """From now on this holds."""
+        self.in_force = in_force
+
+    async def choose(self, model: str, message: RoutingInput) -> tuple[Decision, Seat]:
         """The decision and the agent it names. Raises `UnknownModel`."""
-        decision = decide(self._rules, self._seats, model, message)
-        return decision, self._seats[decision.agent]
+        now = self.in_force
+        rules = now.rules_of.get(message.org_id, now.rules)
+        decision = decide(rules, now.seats, model, message)
+        return decision, now.seats[decision.agent]
 
     def seat(self, name: str) -> Seat | None:
         """The agent of that name, if it is still there."""
-        return self._seats.get(name)
+        return self.in_force.seats.get(name)
 
     def any_seat(self) -> Seat:
         """Some agent: for a turn that is to end because its own is no longer there."""
-        return next(iter(self._seats.values()))
+        return next(iter(self.in_force.seats.values()))
+
+    def budgets(self, org_id: str) -> Budgets:
+        """What may be spent there."""
+        return self.in_force.budgets_of.get(org_id, self.in_force.budgets)
+
+    def tier(self, org_id: str) -> str:
+        return self.in_force.tiers.get(org_id, "")
 
     async def aclose(self) -> None:
-        for seat in self._seats.values():
-            await seat.agent.aclose()
+        for seat in self.in_force.seats.values():
+            for place in seat.places.values():
+                await place.agent.aclose()

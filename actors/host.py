@@ -16,14 +16,12 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from actors.collector import settle
-from actors.desk import Desk, Seat
+from actors.desk import Desk
 from actors.limits import HostLimits, SessionLimits
 from actors.metrics import HostMetrics
 from actors.runtime import HostRuntime
+from actors.seats import in_force
 from actors.server import HostServer
-from agents.registry import build
-from agents.spec import AgentSpec
-from config.resolve import resolve, rule_specs
 from config.stores import memory_of
 from context.memory import ContextMemory
 from contracts.commands import SessionKey
@@ -31,7 +29,6 @@ from contracts.hosts import HostAddress
 from contracts.ids import new_id
 from contracts.pace import Pace
 from contracts.tasks import spawn, stop
-from routing.rules import compile_rules
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -209,7 +206,7 @@ def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostR
     return HostRuntime(
         host_id,
         memory,
-        desk_of(settings),
+        Desk(in_force(settings)),
         HostLimits(
             sessions=hosts.sessions_per_host,
             idle_s=hosts.idle_s,
@@ -237,44 +234,6 @@ def pace_of(settings: Settings) -> Pace:
     """How text is gathered on its way out."""
     pace = settings.hosts.pace
     return Pace(pace.bulk_ms / 1000, pace.bulk_max_ms / 1000, pace.bulk_per_s)
-
-
-def desk_of(settings: Settings) -> Desk:
-    """The agents with their adapters, and the rules between them. Imports the SDKs in use."""
-    seats: dict[str, Seat] = {}
-    for name, agent in resolve(settings).items():
-        definition = settings.agents[name]
-        adapter = build(
-            AgentSpec(
-                name=name,
-                provider=agent.provider,
-                model=agent.model,
-                instructions=agent.prompt,
-                api_key=agent.api_key,
-                base_url=agent.base_url,
-                api=agent.api,
-                timeout_s=agent.timeout_s,
-                total_timeout_s=settings.hosts.max_turn_s,
-                max_sessions=agent.max_sessions,
-                pace_s=settings.hosts.pace.bulk_ms / 1000,
-            )
-        )
-        seats[name] = Seat(
-            name=name,
-            agent=adapter,
-            model=agent.model,
-            instructions=agent.prompt,
-            temperature=agent.temperature,
-            max_output_tokens=agent.max_output_tokens,
-            context_tokens=agent.context_tokens,
-            attempts=agent.attempts,
-            max_answer_chars=settings.hosts.max_answer_chars,
-            on_host_loss=definition.on_host_loss,
-            on_busy=definition.on_busy,
-            summarize_with=definition.summarize_with,
-            summary_tokens=definition.summary_tokens,
-        )
-    return Desk(seats, compile_rules(rule_specs(settings), seats))
 
 
 def session_host(settings: Settings, name: str) -> Any:

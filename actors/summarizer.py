@@ -78,7 +78,7 @@ class Summarizer:
     async def _ask(
         self, due: Portion, writer: Seat, summary_tokens: int
     ) -> tuple[str, Usage | None]:
-        stream = writer.agent.stream(request(due, writer.model, summary_tokens))
+        stream = writer.first.agent.stream(request(due, writer.first.model, summary_tokens))
         pieces: list[str] = []
         async with aclosing(stream) as items:  # type: ignore[type-var]
             async for item in items:

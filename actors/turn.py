@@ -250,7 +250,7 @@ class Turn:
                 await asyncio.sleep(min(error.retry_after or 0.1 * attempt, 1.0))
 
     async def _listen_once(self) -> None:
-        stream = self.seat.agent.stream(self.request)
+        stream = self.seat.first.agent.stream(self.request)
         async with aclosing(stream) as items:  # type: ignore[type-var]
             async for item in items:
                 if not isinstance(item, str):

@@ -147,7 +147,7 @@ class Turns:
         replaced = self._replaced(asked)
         text = self._refuse_nonsense(asked, replaced)
         metadata = {**state.metadata, **asked.metadata}
-        decision, seat = self._desk.choose(
+        decision, seat = await self._desk.choose(
             asked.model, RoutingInput(text, metadata, asked.user or state.user, self._clock())
         )
         on_busy = asked.on_busy or seat.on_busy
@@ -312,7 +312,7 @@ class Turns:
         instructions = record.instructions or seat.instructions
         budget = seat.context_tokens - (estimate(said) if said else 0)
         request = ModelRequest(
-            model=seat.model,
+            model=seat.first.model,
             messages=tuple(window(messages, budget, instructions, self._state.summary)),
             instructions=instructions,
             temperature=record.temperature if record.temperature is not None else seat.temperature,

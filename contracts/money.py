@@ -81,6 +81,9 @@ class Budgets(NamedTuple):
         return any(limit != NO_LIMIT for limit in shared)
 
 
+NO_BUDGETS = Budgets()
+
+
 class Spent(NamedTuple):
     """Nano-dollars spent by a user and an organization, today and this month, in UTC."""
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from actors.desk import Desk, Seat
+from actors.desk import Desk, InForce, Place, Seat
 from actors.limits import HostLimits, SessionLimits
 from actors.runtime import HostRuntime
 from contracts.agents import End, ModelRequest
@@ -20,6 +20,7 @@ from contracts.memory import OpenTurn, SessionState, Summary
 from contracts.messages import ENDED, FailurePolicy, Message, OnBusy, ResponseRecord, Usage
 from contracts.pace import Pace
 from gateway.link import Link
+from routing.endpoints import InOrder
 from routing.rules import RuleSpec, compile_rules
 
 LIMITS = HostLimits(
@@ -327,24 +328,24 @@ def make_runtime(
     seats = {
         name: Seat(
             name,
-            agent,
-            f"{name}-model",
+            {f"{name}-1": Place(f"{name}-1", agent, f"{name}-model")},
+            InOrder([f"{name}-1"]),
             "Be brief.",
             None,
             None,
             context_tokens,
-            attempts,
             max_answer_chars,
-            on_host_loss,
-            on_busy,
-            (summarize_with or {}).get(name),
-            200,
+            attempts=attempts,
+            on_host_loss=on_host_loss,
+            on_busy=on_busy,
+            summarize_with=(summarize_with or {}).get(name),
+            summary_tokens=200,
         )
         for name, agent in agents.items()
     }
     rules = compile_rules([RuleSpec("rest", next(iter(agents)))], agents)
     return HostRuntime(
-        f"host_{next(_hosts)}", memory, Desk(seats, rules), limits, session_limits, clock
+        f"host_{next(_hosts)}", memory, Desk(InForce(seats, rules)), limits, session_limits, clock
     )
 
 
