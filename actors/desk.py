@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from contracts.agents import Agent
-from contracts.decisions import Decision, RoutingInput
+from contracts.decisions import Decision, Oracle, RoutingInput
 from contracts.messages import FailurePolicy, OnBusy
 from contracts.money import NO_BUDGETS, Budgets, Price
 from routing.decide import decide
@@ -126,8 +126,10 @@ class InForce:
 class Desk:
     """Chooses the agent for a message."""
 
-    def __init__(self, in_force: InForce) -> None:
+    def __init__(self, in_force: InForce, oracle: Oracle | None = None) -> None:
+        """`oracle`: who asks models where a rule needs one; None: nobody can."""
         self.in_force = in_force
+        self.oracle = oracle
 
     def replace(self, in_force: InForce) -> None:
         """From now on this holds."""
@@ -137,7 +139,7 @@ class Desk:
         """The decision and the agent it names. Raises `UnknownModel`."""
         now = self.in_force
         rules = now.rules_of.get(message.org_id, now.rules)
-        decision = decide(rules, now.seats, model, message)
+        decision = await decide(rules, now.seats, model, message, self.oracle)
         return decision, now.seats[decision.agent]
 
     def seat(self, name: str) -> Seat | None:

@@ -1,4 +1,4 @@
-"""Settings of what answers: providers, agents, their endpoints, and the rules between them."""
+"""Settings of what answers: providers, agents, their endpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from config.values import (
     Positive,
     Seconds,
     Section,
-    Table,
     Text,
     Variable,
 )
@@ -147,39 +146,6 @@ class Agent(Section):
     def simulated(self) -> bool:
         """Whether nothing real stands behind it: neither a key nor an address is known."""
         return self.endpoints[0].api_key is None and self.endpoints[0].base_url is None
-
-
-OneOrMore = Text | Annotated[tuple[Text, ...], Field(min_length=1)]
-
-
-class When(Section):
-    """What a rule asks of a message. All that is given must hold; of a list, one entry."""
-
-    regex: OneOrMore | None = Field(
-        default=None,
-        description="Regular expression(s) in RE2's syntax, found anywhere in the message; "
-        "matching takes time linear in the message, whatever the expression.",
-    )
-    keywords: OneOrMore | None = Field(
-        default=None, description="Word(s) or phrase(s), matched whole and in any case."
-    )
-    metadata: Table[OneOrMore] | None = Field(
-        default=None,
-        description="Key → value(s) that the request's or conversation's metadata must have.",
-    )
-    user: OneOrMore | None = Field(
-        default=None, description="The user's id(s); `*` and `?` stand for any text or character."
-    )
-
-
-class Rule(Section):
-    """One line of the ordered list that `model: auto` goes through; the first match wins."""
-
-    name: Name = Field(description="Shown on the response and in the log.")
-    when: When | Literal["else"] = Field(
-        description="The conditions, or `else` for whatever got this far; the last rule must be so."
-    )
-    agent: Name = Field(description="The agent that answers.")
 
 
 class Simulator(Section):

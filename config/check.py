@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
-from config.agents import Agent, Provider, Rule, Simulator
+from config.agents import Agent, Provider, Simulator
 from config.errands import Webhooks
 from config.errors import did_you_mean
 from config.files import KeyPath
 from config.resolve import rule_spec
+from config.rules import Rule
 from config.settings import Auth, Context, Environment, Gateway, Hosts, Limits, is_loopback
 from config.values import Section
 from contracts.errors import InvalidRequest

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from config.agents import Agent, Endpoint, Provider, Rule, Simulator
+from config.agents import Agent, Endpoint, Provider, Simulator
 from config.check import Parts, check
 from config.environ import secret
 from config.errands import WebhookEndpoint, Webhooks
@@ -21,6 +21,7 @@ from config.errors import Problem, SettingsError
 from config.explain import explain, unknown_key
 from config.files import KeyPath, dotted
 from config.overlay import Raw, overlay
+from config.rules import Rule
 from config.settings import Settings
 from config.values import BaseUrl, FrozenDict, Name
 

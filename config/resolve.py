@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from config.agents import OneOrMore, Rule, When
 from config.errors import Problem, SettingsError
+from config.rules import ELSE, OneOrMore, Rule, When
 from config.settings import Settings
-from routing.rules import Conditions, RuleSpec
+from contracts.decisions import Classifier, Semantic
+from routing.conditions import Conditions
+from routing.rules import SETTINGS, RuleSpec
+from routing.targets import Ask, Split, Target
 
 SIMULATED_KEY = "simulated"
 
@@ -92,10 +95,42 @@ def rule_specs(settings: Settings) -> tuple[RuleSpec, ...]:
     return tuple(rule_spec(rule) for rule in settings.rules)
 
 
-def rule_spec(rule: Rule) -> RuleSpec:
-    """One rule as `routing.rules` takes it."""
-    when = _conditions(rule.when) if isinstance(rule.when, When) else None
-    return RuleSpec(rule.name, rule.agent, when)
+def rule_spec(rule: Rule, source: str = SETTINGS) -> RuleSpec:
+    """One rule as `routing.rules` takes it; `source` is where it comes from."""
+    when: Conditions | str | None
+    if isinstance(rule.when, When):
+        when = _conditions(rule.when)
+    else:
+        when = None if rule.when == ELSE else rule.when
+    return RuleSpec(rule.name, _target(rule), when, rule.sticky, rule.on_failure, source)
+
+
+def _target(rule: Rule) -> Target:
+    if split := rule.split:
+        return Split(split.by, tuple(split.agents.items()))
+    if semantic := rule.semantic:
+        question = Semantic(
+            semantic.embedder or "",
+            tuple(_pairs(semantic.examples)),
+            semantic.min_score,
+            semantic.timeout_ms / 1000,
+        )
+        return Ask(question, semantic.otherwise)
+    if classifier := rule.classifier:
+        asked = Classifier(
+            classifier.agent,
+            tuple(classifier.answers.items()),
+            classifier.instructions,
+            classifier.timeout_ms / 1000,
+        )
+        return Ask(asked, classifier.otherwise)
+    return rule.agent or ""
+
+
+def _pairs(examples: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    for agent, texts in examples.items():
+        for text in texts:
+            yield agent, text
 
 
 def _conditions(when: When) -> Conditions:

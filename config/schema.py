@@ -59,7 +59,12 @@ def list_value(annotation: Any) -> Any | None:
 def keys_at(root: Any, path: KeyPath) -> list[str]:
     """The keys that a section at this path may have; none where names are free."""
     model = model_of(annotation_at(root, path))
-    return list(model.model_fields) if model else []
+    return list(fields_of(model)) if model else []
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """A section's fields by the names that files use, which may be words of the language."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
 def annotation_at(root: Any, path: KeyPath) -> Any | None:
@@ -71,7 +76,7 @@ def annotation_at(root: Any, path: KeyPath) -> Any | None:
         elif (value := table_value(current)) is not None:
             current = value
         elif model := model_of(current):
-            field = model.model_fields.get(part)
+            field = fields_of(model).get(part)
             current = annotated(field) if field else None
         else:
             return None
@@ -101,7 +106,7 @@ def is_text(annotation: Any) -> bool:
 
 def leaves(root: type[BaseModel], path: KeyPath = ()) -> Iterator[Leaf]:
     """Every setting in the order of the model; names and list entries appear as `ANY`."""
-    for name, info in root.model_fields.items():
+    for name, info in fields_of(root).items():
         here = (*path, name)
         inner = info.annotation
         suffix: KeyPath = ()
@@ -121,4 +126,4 @@ def leaves(root: type[BaseModel], path: KeyPath = ()) -> Iterator[Leaf]:
 
 
 def _has_text(annotation: Any) -> bool:
-    return any(get_origin(choice) is Literal for choice in unions(annotation))
+    return any(choice is str or get_origin(choice) is Literal for choice in unions(annotation))

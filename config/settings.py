@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, StringConstraints
 
-from config.agents import Agent, Provider, Rule, Simulator
+from config.agents import Agent, Provider, Simulator
 from config.errands import Retention, Schedules, Webhooks
+from config.rules import Rule
 from config.values import (
     Milliseconds,
     Natural,

@@ -1,9 +1,14 @@
 """Decides which agent answers a message, and says why. Pure: no clock, no I/O, no randomness.
 
 - `rules`: what a rule is, what can be wrong with a list of them, and its compiled form
+- `expressions`: conditions in CEL; `scan`: what their words say about them; `facts`: what they see
+- `conditions`: the short way to write the usual ones
+- `targets`: where a rule leads
 - `decide`: one message → one Decision
+- `explain`, `replay`: what the rules say of one message, and of many that were decided before
 - `patterns`: regular expressions, keywords and globs that match in linear time
+- `endpoints`: which of an agent's endpoints takes the next request
 
-Runs inside a session's turn, so nothing here may wait or take longer on a clever message. Must
-not know Ray, settings, or how an agent is called.
+Runs inside a session's turn, so nothing here may wait or take longer on a clever message, but for
+a rule that asks a model. Must not know Ray, settings, or how an agent is called.
 """

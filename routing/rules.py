@@ -1,48 +1,75 @@
-"""Rules: an ordered list of conditions and agents, the first match wins.
+"""Rules: an ordered list of conditions and where each leads, the first match wins.
 
 `RuleSpec` is a rule as it was written: plain, picklable. `compile_rules` turns a list of them
-into a `RuleSet` once; `faults_in` says everything that is wrong with one. A list that compiles
-has an answer for every message: its last rule is unconditional.
+into a `RuleSet` once; `routing.faults` says everything that is wrong with one. A list that
+compiles has an answer for every message: its last rule is unconditional.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import NamedTuple
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
-from routing.patterns import BadPattern, Pattern, encodable, fold, glob, keywords, regex
+from contracts.messages import FailurePolicy
+from routing.conditions import Condition, Conditions, simple
+from routing.expressions import BadExpression, Expression, Failed, Library, expression
+from routing.facts import Facts
+from routing.targets import Target, faults_of
+from routing.wording import shown
+
+__all__ = [
+    "Conditions",
+    "Fault",
+    "Rule",
+    "RuleSet",
+    "RuleSpec",
+    "Target",
+    "compile_rules",
+    "faults_in",
+    "shown",
+]
 
 MAX_RULES = 500
-SHOWN_CHARS = 60
+MAX_REASONS = 8
+"""Reasons for which one rule can fail that are told apart."""
+OTHERS = "other reasons"
+SETTINGS = "settings"
+SETTINGS_VERSION = "0"
 
-
-class Conditions(NamedTuple):
-    """What a rule asks. Each one that is not empty must hold; one of its entries is enough.
-
-    `regex`: found anywhere in the text. `keywords`: whole words or phrases in any case.
-    `metadata`: keys, each with the values it may have. `user`: ids or globs.
-    """
-
-    regex: tuple[str, ...] = ()
-    keywords: tuple[str, ...] = ()
-    metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    user: tuple[str, ...] = ()
+logger = logging.getLogger(__name__)
 
 
 class RuleSpec(NamedTuple):
-    """One rule as it was written. `when` None: it takes whatever reaches it."""
+    """One rule as it was written.
+
+    Args:
+        name: Unique among the rules of its source.
+        target: An agent's name, or another of `routing.targets`.
+        when: A CEL expression, or `Conditions`; None: it takes whatever reaches it.
+        sticky: Whether a conversation that has an agent stays with it where this rule matches;
+            None: the rule that takes the rest does, others do not.
+        on_failure: What becomes of a begun answer whose provider fails; None: the agent's holds.
+        source: Where it comes from: an organization, `base`, or `settings`.
+    """
 
     name: str
-    agent: str
-    when: Conditions | None = None
+    target: Target
+    when: Conditions | str | None = None
+    sticky: bool | None = None
+    on_failure: FailurePolicy | None = None
+    source: str = SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: the rule's index (None: the whole list), its name, the field."""
+    """One thing that is wrong: the rule's index (None: the whole list), its name, the field.
+
+    Where agents fall back on each other in a circle, `name` is one of them, and the index None.
+    """
 
     index: int | None
     name: str
@@ -50,91 +77,107 @@ class Fault:
     reason: str
 
 
-class Rule(NamedTuple):
-    """One compiled rule."""
+@dataclass(slots=True)
+class Failures:
+    """For one reason: how often a rule had no answer, and when last, in Unix seconds."""
+
+    count: int = 0
+    last: float = 0.0
+
+
+@dataclass(slots=True)
+class Rule:
+    """One compiled rule, and what became of it since."""
 
     name: str
-    agent: str
-    unconditional: bool
-    regex: tuple[tuple[str, Pattern], ...]
-    keywords: Pattern | None
-    metadata: tuple[tuple[str, frozenset[str]], ...]
-    user: tuple[tuple[str, Pattern], ...]
+    source: str
+    target: Target
+    condition: Condition | None
+    sticky: bool
+    on_failure: FailurePolicy | None
+    matched: int = 0
+    failures: dict[str, Failures] = field(default_factory=dict[str, Failures])
 
-    def match(self, given: RoutingInput) -> str | None:
-        """What matched, in words that a person can check, or None."""
-        if self.unconditional:
+    def match(self, facts: Facts) -> str | None:
+        """What matched, in words that a person can check, or None. Raises `Failed`."""
+        if self.condition is None:
             return "no rule before it matched"
-        found: list[str] = []
-        # Cheapest first: most rules that fail then fail without reading the text.
-        for part in (self._metadata, self._user, self._keywords, self._regex):
-            reason = part(given)
-            if reason is None:
-                return None
-            if reason:
-                found.append(reason)
-        return " and ".join(found)
+        return self.condition.match(facts)
 
-    def _metadata(self, given: RoutingInput) -> str | None:
-        pairs: list[str] = []
-        for key, values in self.metadata:
-            value = given.metadata.get(key)
-            if value not in values:
-                return None
-            pairs.append(f"metadata {shown(key)} is {shown(value)}")
-        return " and ".join(pairs)
+    def failed(self, reason: str, now: float) -> None:
+        """Count a condition that had no answer, and log it the first time."""
+        if reason not in self.failures and len(self.failures) >= MAX_REASONS:
+            reason = OTHERS
+        known = self.failures.get(reason)
+        if known is None:
+            known = self.failures[reason] = Failures()
+            logger.warning("rule %s (%s) cannot be asked: %s", self.name, self.source, reason)
+        known.count += 1
+        known.last = max(known.last, now)
 
-    def _user(self, given: RoutingInput) -> str | None:
-        if not self.user:
-            return ""
-        if given.user is None:
-            return None
-        for written, pattern in self.user:
-            if pattern.search(encodable(given.user)):
-                like = "" if written == given.user else f", which is like {shown(written)}"
-                return f"the user is {shown(given.user)}{like}"
-        return None
-
-    def _keywords(self, given: RoutingInput) -> str | None:
-        if self.keywords is None:
-            return ""
-        match = self.keywords.search(fold(encodable(given.text)))
-        return f"the message says {shown(match.group(1))}" if match else None
-
-    def _regex(self, given: RoutingInput) -> str | None:
-        if not self.regex:
-            return ""
-        text = encodable(given.text)
-        for written, pattern in self.regex:
-            if match := pattern.search(text):
-                return f"the message has {shown(match.group(0))}, which fits {shown(written)}"
-        return None
+    def report(self) -> dict[str, Any]:
+        """What became of it, for people."""
+        return {
+            "rule": self.name,
+            "source": self.source,
+            "matched": self.matched,
+            "faults": [
+                {"reason": reason, "count": seen.count, "last": seen.last}
+                for reason, seen in self.failures.items()
+            ],
+        }
 
 
 class RuleSet:
     """Compiled rules that have an answer for every message. Bound to its process."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], version: str = SETTINGS_VERSION) -> None:
         """Only `compile_rules` may call this: it guarantees that the last rule matches."""
         self.rules = tuple(rules)
+        self.version = version
 
     def first_match(self, given: RoutingInput) -> tuple[Rule, str]:
-        """The first rule that matches, and what matched."""
+        """The first rule that matches, and what matched. A rule without an answer does not."""
+        facts = Facts(given)
         for rule in self.rules:
-            reason = rule.match(given)
+            try:
+                reason = rule.match(facts)
+            except Failed as failure:
+                rule.failed(str(failure), given.now)
+                continue
             if reason is not None:
+                rule.matched += 1
                 return rule, reason
         raise AssertionError("a compiled list ends with an unconditional rule")
 
+    def report(self) -> list[dict[str, Any]]:
+        """Each rule's `rule`, `source`, `matched`, and `faults` as `reason`, `count`, `last`."""
+        return [rule.report() for rule in self.rules]
 
-def compile_rules(specs: Sequence[RuleSpec], agents: Collection[str]) -> RuleSet:
+
+def compile_rules(
+    specs: Sequence[RuleSpec],
+    agents: Collection[str],
+    *,
+    version: str = SETTINGS_VERSION,
+    fallbacks: Mapping[str, Sequence[str]] | None = None,
+    embedders: Collection[str] | None = None,
+) -> RuleSet:
     """Compile a list once, to be used for every message.
+
+    Args:
+        specs: In their order: an organization's own, then those for everybody, then the settings'.
+            An `else` takes the rest of all that follow, whose rules are then left out.
+        agents: The names of all agents.
+        version: What decisions by these rules are to say.
+        fallbacks: By agent, the agents that it falls back on.
+        embedders: What a semantic rule may name; None: not known here.
 
     Raises:
         InvalidRequest: `invalid_rules`; `details["faults"]` lists all that `faults_in` found.
     """
     compiled: list[Rule] = []
-    faults = list(_faults(specs, agents, compiled))
+    faults = list(_faults(specs, agents, fallbacks or {}, embedders, compiled))
     if faults:
         first = faults[0]
         where = f"rule {first.index} ({first.name}), {first.field}" if first.name else first.field
@@ -144,92 +187,121 @@ def compile_rules(specs: Sequence[RuleSpec], agents: Collection[str]) -> RuleSet
             code="invalid_rules",
             details={"faults": [asdict(fault) for fault in faults]},
         )
-    return RuleSet(compiled)
+    last = next(number for number, rule in enumerate(compiled) if rule.condition is None)
+    return RuleSet(compiled[: last + 1], version)
 
 
-def faults_in(specs: Sequence[RuleSpec], agents: Collection[str]) -> list[Fault]:
-    """Everything that is wrong with a list of rules, in its order."""
-    return list(_faults(specs, agents, []))
-
-
-def shown(text: str | None) -> str:
-    """A short quotation for a reason: one line, no control characters, bounded."""
-    text = " ".join((text or "").split())
-    text = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-    return f'"{text}"' if len(text) <= SHOWN_CHARS else f'"{text[:SHOWN_CHARS]}…"'
+def faults_in(
+    specs: Sequence[RuleSpec],
+    agents: Collection[str],
+    *,
+    fallbacks: Mapping[str, Sequence[str]] | None = None,
+    embedders: Collection[str] | None = None,
+) -> list[Fault]:
+    """Everything that is wrong with a list of rules, in its order; see `compile_rules`."""
+    return list(_faults(specs, agents, fallbacks or {}, embedders, []))
 
 
 def _faults(
-    specs: Sequence[RuleSpec], agents: Collection[str], compiled: list[Rule]
+    specs: Sequence[RuleSpec],
+    agents: Collection[str],
+    fallbacks: Mapping[str, Sequence[str]],
+    embedders: Collection[str] | None,
+    compiled: list[Rule],
 ) -> Iterator[Fault]:
     """Compile what can be compiled into `compiled`, and yield the rest as faults."""
     if len(specs) > MAX_RULES:
         yield Fault(None, "", "rules", f"has more than {MAX_RULES} rules")
         return
-    names: set[str] = set()
-    conditions: dict[Conditions, str] = {}
-    otherwise: str | None = None
+    library = Library()
+    reach: dict[str, _Reach] = {}
     for index, spec in enumerate(specs):
+        here = reach.setdefault(spec.source, _Reach())
         if spec.name == "model":
             yield Fault(index, spec.name, "name", "is reserved: it stands for the caller's choice")
-        if spec.name in names:
+        if spec.name in here.names:
             yield Fault(index, spec.name, "name", "is taken by an earlier rule")
-        names.add(spec.name)
-        if spec.agent not in agents:
-            known = ", ".join(sorted(agents))
-            yield Fault(
-                index, spec.name, "agent", f"names no agent: {spec.agent}; there is {known}"
-            )
-        if otherwise is not None:
-            reason = f"can never match: rule `{otherwise}` before it takes everything"
-            yield Fault(index, spec.name, "when", reason)
-        elif spec.when is None:
-            otherwise = spec.name
-        elif spec.when == Conditions():
-            yield Fault(index, spec.name, "when", "has no condition; write `else` to take the rest")
-        elif spec.when in conditions:
-            reason = f"can never match: rule `{conditions[spec.when]}` asks the same"
-            yield Fault(index, spec.name, "when", reason)
-        else:
-            conditions[spec.when] = spec.name
-        yield from _compile(index, spec, compiled)
-    if specs and otherwise is None:
-        reason = "must end with a rule whose `when` is `else`, so that every message has an agent"
-        yield Fault(None, "", "rules", reason)
+        here.names.add(spec.name)
+        for where, reason in faults_of(spec.target, agents, embedders):
+            yield Fault(index, spec.name, where, reason)
+        condition, faults = _condition(spec.when, library)
+        for where, reason in (*here.unreachable(spec, condition), *faults):
+            yield Fault(index, spec.name, where, reason)
+        sticky = spec.when is None if spec.sticky is None else spec.sticky
+        compiled.append(
+            Rule(spec.name, spec.source, spec.target, condition, sticky, spec.on_failure)
+        )
     if not specs:
         yield Fault(None, "", "rules", "must have at least one rule, whose `when` is `else`")
+    elif all(spec.when is not None for spec in specs):
+        reason = "must end with a rule whose `when` is `else`, so that every message has an agent"
+        yield Fault(None, "", "rules", reason)
+    yield from circles(fallbacks)
 
 
-def _compile(index: int, spec: RuleSpec, compiled: list[Rule]) -> Iterator[Fault]:
-    when = spec.when or Conditions()
-    expressions: list[tuple[str, Pattern]] = []
-    users: list[tuple[str, Pattern]] = []
-    words: Pattern | None = None
-    for field, written, compiler, into in (
-        ("when.regex", when.regex, regex, expressions),
-        ("when.user", when.user, glob, users),
-    ):
-        for one in written:
-            try:
-                into.append((one, compiler(one)))
-            except BadPattern as error:
-                yield Fault(index, spec.name, field, f"{shown(one)}: {error}")
-    if when.keywords:
+def _condition(
+    when: Conditions | str | None, library: Library
+) -> tuple[Condition | None, tuple[tuple[str, str], ...]]:
+    if when is None:
+        return None, ()
+    if isinstance(when, str):
         try:
-            words = keywords(when.keywords)
-        except BadPattern as error:
-            yield Fault(index, spec.name, "when.keywords", str(error))
-    for key, values in when.metadata:
-        if not values:
-            yield Fault(index, spec.name, f"when.metadata.{key}", "has no value to compare with")
-    compiled.append(
-        Rule(
-            name=spec.name,
-            agent=spec.agent,
-            unconditional=spec.when is None,
-            regex=tuple(expressions),
-            keywords=words,
-            metadata=tuple((key, frozenset(values)) for key, values in when.metadata),
-            user=tuple(users),
-        )
-    )
+            return expression(when, library), ()
+        except BadExpression as error:
+            return None, tuple(("when", reason) for reason in error.reasons)
+    return simple(when)
+
+
+class _Reach:
+    """What the rules of one source have taken already."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._asked: dict[Conditions | str, str] = {}
+        self._everything: str | None = None
+
+    def unreachable(self, spec: RuleSpec, condition: Condition | None) -> Iterator[tuple[str, str]]:
+        """Why the rule could never match, or takes more than it should."""
+        when: Conditions | str | None = spec.when
+        constant: bool | None = None
+        if isinstance(condition, Expression):
+            when, constant = condition.key, condition.constant
+        if self._everything is not None:
+            yield "when", f"can never match: rule `{self._everything}` before it takes everything"
+        elif when is None:
+            self._everything = spec.name
+        elif when == Conditions():
+            yield "when", "has no condition; write `else` to take the rest"
+        elif constant is True:
+            self._everything = spec.name
+            yield "when", "is true for every message; write `else` to take the rest"
+        elif constant is False:
+            yield "when", "can never match: it is false for every message"
+        elif when in self._asked:
+            yield "when", f"can never match: rule `{self._asked[when]}` asks the same"
+        else:
+            self._asked[when] = spec.name
+
+
+def circles(fallbacks: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
+    """Agents that fall back on each other until they come back to where they began."""
+    done: set[str] = set()
+    for begin in fallbacks:
+        path: list[str] = []
+        yield from _circle(begin, fallbacks, path, done)
+
+
+def _circle(
+    name: str, fallbacks: Mapping[str, Sequence[str]], path: list[str], done: set[str]
+) -> Iterator[Fault]:
+    if name in path:
+        way = " → ".join([*path[path.index(name) :], name])
+        yield Fault(None, path[-1], "fallbacks", f"comes back to where it began: {way}")
+        return
+    if name in done:
+        return
+    path.append(name)
+    for after in fallbacks.get(name, ()):
+        yield from _circle(after, fallbacks, path, done)
+    path.pop()
+    done.add(name)

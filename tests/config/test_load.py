@@ -42,8 +42,9 @@ def test_every_shipped_environment_starts_with_its_secrets(environment, producti
     assert not settings.open
 
 
-def test_settings_are_frozen_all_the_way_down(directory):
-    settings = load({}, directory)
+def test_settings_are_frozen_all_the_way_down(overlay):
+    rules = "[{name: a, when: {metadata: {k: v}}, agent: gpt}, {name: b, when: else, agent: gpt}]"
+    settings = load({}, overlay(f"rules: {rules}"))
     with pytest.raises(ValidationError):
         settings.gateway.port = 1
     with pytest.raises(TypeError, match="frozen"):

@@ -76,8 +76,12 @@ rules:
 @pytest.mark.parametrize(
     ("when", "key", "reason"),
     [
-        ("elze", "rules[0].when", "must be a mapping or 'else', is 'elze'; did you mean `else`?"),
-        ("7", "rules[0].when", "must be a mapping or 'else', is 7"),
+        (
+            "elze",
+            "rules[0].when",
+            "names `elze`, which is no variable; did you mean `else`? (rule `a`)",
+        ),
+        ("7", "rules[0].when", "must be a mapping or text; put it in quotes, is 7"),
         ("{regex: 7}", "rules[0].when.regex", "must be text; put it in quotes or a list, is 7"),
         ("{regex: []}", "rules[0].when.regex", "must have at least 1 entry"),
         ("{regex: [7]}", "rules[0].when.regex[0]", "must be text; put it in quotes, is 7"),
@@ -236,7 +240,7 @@ def test_what_becomes_of_a_turn_is_one_of_a_few_words(overlay, problems):
         (
             f"{here}:1",
             "agents.gpt.on_host_loss",
-            "must be one of 'continue', 'restart' or 'fail', is 'retry'; did you mean `restart`?",
+            "must be one of 'continue', 'restart' or 'stop', is 'retry'; did you mean `restart`?",
         ),
         (
             f"{here}:1",

@@ -79,4 +79,4 @@ def test_one_condition_and_a_list_of_them_are_the_same(overlay):
     )
     first, last = rule_specs(load({}, directory))
     assert first.when == Conditions(("x",), ("y", "z"), (("k", ("v",)),), ())
-    assert (last.name, last.agent, last.when) == ("b", "gemini", None)
+    assert (last.name, last.target, last.when) == ("b", "gemini", None)

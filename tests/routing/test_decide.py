@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 
 from contracts.decisions import Decision, RoutingInput
 from contracts.errors import UnknownModel
-from routing.decide import decide
+from routing.decide import decide as decide_async
 from routing.rules import Conditions, RuleSpec, compile_rules
+
+
+def decide(rules, agents, model, given, oracle=None) -> Decision:
+    """The decision of rules that ask no model, which wait for nothing."""
+    waiting = decide_async(rules, agents, model, given, oracle)
+    with pytest.raises(StopIteration) as ended:
+        waiting.send(None)
+    return ended.value.value
+
 
 AGENTS = ("gpt", "gemini", "local")
 RULES = compile_rules(
@@ -69,7 +78,7 @@ def test_the_first_rule_that_matches_by_itself_wins(specs, given_input):
         == spec.name
     ]
     expected = alone[0] if alone else specs[-1]
-    assert (decision.rule, decision.agent) == (expected.name, expected.agent)
+    assert (decision.rule, decision.agent) == (expected.name, expected.target)
 
 
 @given(rule_lists(), inputs)
@@ -101,7 +110,7 @@ def test_an_agent_named_by_the_caller_answers_whatever_the_rules_say(agent, give
 
 def test_auto_goes_through_the_rules():
     decision = decide(RULES, AGENTS, "auto", RoutingInput("Fix my code", {}, None))
-    assert decision == Decision("local", "code", 'Rule code: the message says "code".')
+    assert decision == Decision("local", "code", 'Rule code: the message says "code".', version="0")
 
 
 @pytest.mark.parametrize(("model", "hint"), [("gtp", "gpt"), ("GPT-4", None), ("autom", "auto")])

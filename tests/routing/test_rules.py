@@ -61,7 +61,7 @@ def test_all_conditions_must_hold_and_one_entry_of_each(when, given, reason):
 
 def test_the_last_rule_takes_the_rest():
     rule, reason = compile_rules([ELSE], AGENTS).first_match(message("anything"))
-    assert (rule.agent, reason) == ("gpt", "no rule before it matched")
+    assert (rule.target, reason) == ("gpt", "no rule before it matched")
 
 
 def test_a_good_list_has_no_fault():
@@ -96,7 +96,7 @@ def test_every_fault_is_told_with_its_rule_and_field():
         (8, "g", "when"),
         (9, "h", "when"),
     ]
-    assert faults[1].reason == "names no agent: gtp; there is gemini, gpt"
+    assert faults[1].reason == "names no agent: gtp; there is gemini, gpt; did you mean `gpt`?"
     assert faults[9].reason == "can never match: rule `d` asks the same"
     assert faults[10].reason == "can never match: rule `f` before it takes everything"
 

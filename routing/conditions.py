@@ -1,0 +1,131 @@
+"""The short way to write what most rules ask: words, expressions, metadata, users.
+
+What a mapping under `when` says, compiled. `routing.expressions` is the long way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from routing.facts import Facts
+from routing.patterns import BadPattern, Pattern, encodable, glob, keywords, regex
+from routing.wording import shown
+
+
+class Condition(Protocol):
+    """What a rule asks of a message."""
+
+    def match(self, facts: Facts) -> str | None:
+        """What matched, in words that a person can check, or None.
+
+        Raises `routing.expressions.Failed` where there is no answer.
+        """
+        ...
+
+
+class Conditions(NamedTuple):
+    """What a rule asks. Each one that is not empty must hold; one of its entries is enough.
+
+    `regex`: found anywhere in the text. `keywords`: whole words or phrases in any case.
+    `metadata`: keys, each with the values it may have. `user`: ids or globs.
+    """
+
+    regex: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    user: tuple[str, ...] = ()
+
+
+class Simple(NamedTuple):
+    """Compiled `Conditions`."""
+
+    regex: tuple[tuple[str, Pattern], ...]
+    keywords: Pattern | None
+    metadata: tuple[tuple[str, frozenset[str]], ...]
+    user: tuple[tuple[str, Pattern], ...]
+
+    def match(self, facts: Facts) -> str | None:
+        """What matched, or None."""
+        found: list[str] = []
+        # Cheapest first: most rules that fail then fail without reading the text.
+        for part in (self._metadata, self._user, self._keywords, self._regex):
+            reason = part(facts)
+            if reason is None:
+                return None
+            if reason:
+                found.append(reason)
+        return " and ".join(found)
+
+    def _metadata(self, facts: Facts) -> str | None:
+        pairs: list[str] = []
+        for key, values in self.metadata:
+            value = facts.given.metadata.get(key)
+            if value not in values:
+                return None
+            pairs.append(f"metadata {shown(key)} is {shown(value)}")
+        return " and ".join(pairs)
+
+    def _user(self, facts: Facts) -> str | None:
+        if not self.user:
+            return ""
+        user = facts.given.user
+        if user is None:
+            return None
+        for written, pattern in self.user:
+            if pattern.search(encodable(user)):
+                like = "" if written == user else f", which is like {shown(written)}"
+                return f"the user is {shown(user)}{like}"
+        return None
+
+    def _keywords(self, facts: Facts) -> str | None:
+        if self.keywords is None:
+            return ""
+        match = self.keywords.search(facts.folded)
+        return f"the message says {shown(match.group(1))}" if match else None
+
+    def _regex(self, facts: Facts) -> str | None:
+        if not self.regex:
+            return ""
+        for written, pattern in self.regex:
+            if match := pattern.search(facts.text):
+                return f"the message has {shown(match.group(0))}, which fits {shown(written)}"
+        return None
+
+
+class Compiled(NamedTuple):
+    """A condition and what is wrong with it: pairs of field and reason."""
+
+    condition: Simple
+    faults: tuple[tuple[str, str], ...]
+
+
+def simple(when: Conditions) -> Compiled:
+    """Compile them, as far as they can be compiled."""
+    expressions: list[tuple[str, Pattern]] = []
+    users: list[tuple[str, Pattern]] = []
+    words: Pattern | None = None
+    faults: list[tuple[str, str]] = []
+    for field, written, compiler, into in (
+        ("when.regex", when.regex, regex, expressions),
+        ("when.user", when.user, glob, users),
+    ):
+        for one in written:
+            try:
+                into.append((one, compiler(one)))
+            except BadPattern as error:
+                faults.append((field, f"{shown(one)}: {error}"))
+    if when.keywords:
+        try:
+            words = keywords(when.keywords)
+        except BadPattern as error:
+            faults.append(("when.keywords", str(error)))
+    faults += _valueless(when)
+    metadata = tuple((key, frozenset(values)) for key, values in when.metadata)
+    return Compiled(Simple(tuple(expressions), words, metadata, tuple(users)), tuple(faults))
+
+
+def _valueless(when: Conditions) -> Iterator[tuple[str, str]]:
+    for key, values in when.metadata:
+        if not values:
+            yield f"when.metadata.{key}", "has no value to compare with"
