@@ -57,6 +57,20 @@ class Simple(NamedTuple):
                 found.append(reason)
         return " and ".join(found)
 
+    def missed(self, facts: Facts) -> str:
+        """Why it did not match, where it did not."""
+        for key, values in self.metadata:
+            value = facts.given.metadata.get(key)
+            if value not in values:
+                stands = "is missing" if value is None else f"is {shown(value)}"
+                return f"metadata {shown(key)} {stands}"
+        if self._user(facts) is None:
+            user = facts.given.user
+            return "the user is not given" if user is None else f"the user is {shown(user)}"
+        if self._keywords(facts) is None:
+            return "the message says none of the words"
+        return "the message has nothing that fits the expression"
+
     def _metadata(self, facts: Facts) -> str | None:
         pairs: list[str] = []
         for key, values in self.metadata:

@@ -135,6 +135,7 @@ class RuleSet:
         """Only `compile_rules` may call this: it guarantees that the last rule matches."""
         self.rules = tuple(rules)
         self.version = version
+        """What decisions by these rules say: `base.3+org.7`; settings alone are 0."""
 
     def first_match(self, given: RoutingInput) -> tuple[Rule, str]:
         """The first rule that matches, and what matched. A rule without an answer does not."""

@@ -243,6 +243,25 @@ class _Reader:
             self.found.fields.add((variable, name))
 
 
+def operands(source: str) -> list[str]:
+    """What the outermost `&&` join; nothing where something else is outermost."""
+    depth, begin = 0, 0
+    parts: list[str] = []
+    for token in tokens(source):
+        if token.kind != "mark":
+            continue
+        if token.text in "([{":
+            depth += 1
+        elif token.text in ")]}":
+            depth -= 1
+        elif depth == 0 and token.text in ("||", "?"):
+            return []
+        elif depth == 0 and token.text == "&&":
+            parts.append(source[begin : token.start].strip())
+            begin = token.end
+    return [*parts, source[begin:].strip()] if parts else []
+
+
 def spanned(part: Sequence[Token]) -> tuple[int, int]:
     """Where these words begin and end."""
     return part[0].start, part[-1].end
