@@ -91,7 +91,8 @@ def _untrue(whole: Expression, facts: Facts) -> str:
     """Which of the parts that must all hold does not."""
     for part in operands(whole.source):
         try:
-            holds = expression(part, Library()).holds(facts)
+            # Facts of its own: those of the set have the set's functions in them.
+            holds = expression(part, Library()).holds(Facts(facts.given))
         except (BadExpression, Failed):
             continue  # Alone it is no condition, or has no answer: then the whole has to do.
         if not holds:
