@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from bench import conductor, report, servers, sleep, wake
+from bench import conductor, report, rules, servers, sleep, wake
 from bench.facts import facts
 from bench.figures import Found, Result
 from bench.generator import GeneratorError
@@ -36,7 +36,7 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description="Measure Troupe beside a stateless proxy."
     )
-    parser.add_argument("--only", default=",".join(PARTS), metavar="PART,…", help="load,wake,sleep")
+    parser.add_argument("--only", default=",".join(PARTS), metavar="PART,…", help=",".join(PARTS))
     parser.add_argument("--sessions", default=",".join(map(str, usual.counts)), metavar="N,N,…")
     parser.add_argument("--seconds", type=float, default=usual.window_s, help="counted, each time")
     parser.add_argument("--warm", type=float, default=usual.warm_s, help="seconds before that")
@@ -121,6 +121,8 @@ async def _measure_part(part: Part, plan: Plan, logs: Path, found: Found) -> Non
     elif part == "wake":
         async for one in wake.run(plan, logs, say):
             found.wakes.append(one)
+    elif part == "rules":
+        found.decidings.append(await rules.run(plan, say))
     else:
         slept = await sleep.run(plan, logs, say)
         found.sleeps.append(slept)
@@ -159,12 +161,13 @@ def main() -> int:
     title = f"{machine['cores']} cores, {machine['cpu']}; {began:%Y-%m-%d}; "
     title += f"Python {machine['python']}, Ray {machine['packages']['ray']}"
     # The plot needs a large library that a run without it can do without until here.
-    from bench.plot import draw
+    from bench.plot import draw, drawable
 
     for stem in (name, "latest"):
         report.save(document, plan.out / f"{stem}.json")
-        draw(found, title, plan.out / f"{stem}.png")
-    say(f"kept: {plan.out / name}.json and .png, and as latest.*")
+        if drawable(found):
+            draw(found, title, plan.out / f"{stem}.png")
+    say(f"kept in {plan.out}: {name}.json and its picture, and as latest.*")
     missed = any(check.passed is False for check in judged)
     return 1 if strict and missed else 0
 

@@ -148,12 +148,21 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Deciding:
+    """What a decision over so many rules costs, the last of which matches. Times in µs."""
+
+    rules: int
+    us: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """All that a run has measured."""
 
     results: list[Result] = field(default_factory=list[Result])
     wakes: list[Wake] = field(default_factory=list[Wake])
     sleeps: list[Sleep] = field(default_factory=list[Sleep])
+    decidings: list[Deciding] = field(default_factory=list[Deciding])
 
 
 def result(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 Target = Literal["troupe", "proxy"]
-Part = Literal["load", "wake", "sleep"]
-PARTS: tuple[Part, ...] = ("load", "wake", "sleep")
+Part = Literal["load", "wake", "sleep", "rules"]
+PARTS: tuple[Part, ...] = ("load", "wake", "sleep", "rules")
 
 _START_S = 45.0
 _TO_SLEEP_S = 28.0
@@ -24,7 +24,7 @@ class Plan:
 
     The part `wake` has `waking` sessions wake together and `waking_alone` one at a time, each with
     `waking_messages` messages to remember. The part `sleep` has `asleep` sockets connected and
-    asleep, `talking` of which then talk.
+    asleep, `talking` of which then talk. The part `rules` makes `decisions` over as many `rules`.
 
     `settings`: variables that Troupe is started with beyond those that lead it to the provider.
     """
@@ -46,6 +46,8 @@ class Plan:
     waking_messages: int = 10
     asleep: int = 5000
     talking: int = 200
+    rules: int = 100
+    decisions: int = 5000
     generators: int = 1
     start_limit_s: float = 240.0
     out: Path = Path("bench/results")
@@ -70,7 +72,12 @@ class Plan:
 
     def estimate_s(self) -> float:
         """About how long the run takes."""
-        parts = {"load": self._load_s, "wake": self._wake_s, "sleep": self._sleep_s}
+        parts = {
+            "load": self._load_s,
+            "wake": self._wake_s,
+            "sleep": self._sleep_s,
+            "rules": lambda: 3.0,
+        }
         return sum(parts[part]() for part in self.parts)
 
     def _load_s(self) -> float:

@@ -20,6 +20,11 @@ from bench.verdict import (
 _COLOURS = {"troupe": "#b3432b", "proxy": "#4a6b8a"}
 
 
+def drawable(found: Found) -> bool:
+    """Whether there is anything that a picture shows better than a line of text."""
+    return bool(found.results or found.wakes or found.sleeps)
+
+
 def draw(found: Found, title: str, path: Path) -> None:
     """Write a PNG with a panel for each thing that was measured."""
     rest = bool(found.wakes) + bool(found.sleeps)

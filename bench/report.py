@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench.figures import Found, Result, Sleep, Wake
+from bench.figures import Deciding, Found, Result, Sleep, Wake
 from bench.plan import Plan
 from bench.verdict import Check, ratio
 
@@ -130,6 +130,15 @@ def sleep(found: Sleep) -> str:
     return "\n\n".join((aligned(memory), aligned(talk)))
 
 
+def decidings(found: Sequence[Deciding]) -> str:
+    """What a decision costs. Times in µs."""
+    rows = [["deciding, µs", "rules", "decisions", "p50", "p95", "max"]]
+    for one in found:
+        figures = (f"{one.us[p]:.0f}" for p in ("count", "p50", "p95", "max"))
+        rows.append(["the last rule matches", str(one.rules), *figures])
+    return aligned(rows)
+
+
 def _kinds(by_kind: Sequence[dict[str, float]], least: float) -> list[str]:
     """All kinds that matter somewhere, in the order of their largest figure."""
     largest: dict[str, float] = {}
@@ -178,6 +187,7 @@ def document(
         "results": [{**asdict(one), "damaged": one.damaged} for one in found.results],
         "wakes": [asdict(one) for one in found.wakes],
         "sleeps": [asdict(one) for one in found.sleeps],
+        "decidings": [asdict(one) for one in found.decidings],
     }
 
 
@@ -189,6 +199,8 @@ def everything(found: Found) -> str:
     if found.wakes:
         parts.append(wakes(found.wakes))
     parts += (sleep(one) for one in found.sleeps)
+    if found.decidings:
+        parts.append(decidings(found.decidings))
     return "\n\n".join(parts)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.figures import Found, Result, Sleep, Wake
+from bench.figures import Deciding, Found, Result, Sleep, Wake
 from bench.plan import Target
 
 
@@ -24,6 +24,7 @@ TURN_P95_MS_AT_2000 = 2000.0
 KB_PER_SESSION = 60.0
 WAKE_ABOVE_TRIPS_MS = 10.0
 WAKE_TOGETHER_MS = 100.0
+DECISION_US = 200.0
 ADDED_P95_MORE_MS = 10.0
 """What those that talk may notice of those that sleep: about what two runs alone differ by."""
 _ENOUGH_SESSIONS = 500
@@ -37,6 +38,8 @@ def checks(found: Found) -> list[Check]:
         checks += wake_checks(found.wakes)
     for sleep in found.sleeps:
         checks += sleep_checks(sleep)
+    for deciding in found.decidings:
+        checks += rules_checks(deciding)
     return checks
 
 
@@ -156,6 +159,15 @@ def sleep_checks(sleep: Sleep) -> list[Check]:
             "ms",
             or_equal=True,
         ),
+    ]
+
+
+def rules_checks(deciding: Deciding) -> list[Check]:
+    """What is promised of a decision."""
+    what = f"a decision over {deciding.rules} rules"
+    return [
+        _below(f"{what}: {p} under {DECISION_US:.0f} µs", deciding.us[p], DECISION_US, "µs")
+        for p in ("p50", "p95")
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from routing.facts import Facts
+from routing.library import Library
 from routing.patterns import BadPattern, Pattern, encodable, glob, keywords, regex
 from routing.wording import shown
 
@@ -37,11 +38,19 @@ class Conditions(NamedTuple):
     user: tuple[str, ...] = ()
 
 
+class Sought(NamedTuple):
+    """A pattern with its number in its sieve: the sieve says whether, the pattern where."""
+
+    written: str
+    pattern: Pattern
+    number: int
+
+
 class Simple(NamedTuple):
     """Compiled `Conditions`."""
 
-    regex: tuple[tuple[str, Pattern], ...]
-    keywords: Pattern | None
+    regex: tuple[Sought, ...]
+    keywords: Sought | None
     metadata: tuple[tuple[str, frozenset[str]], ...]
     user: tuple[tuple[str, Pattern], ...]
 
@@ -93,16 +102,19 @@ class Simple(NamedTuple):
         return None
 
     def _keywords(self, facts: Facts) -> str | None:
-        if self.keywords is None:
+        words = self.keywords
+        if words is None:
             return ""
-        match = self.keywords.search(facts.folded)
+        if not facts.has("folded", words.number):
+            return None
+        match = words.pattern.search(facts.folded)
         return f"the message says {shown(match.group(1))}" if match else None
 
     def _regex(self, facts: Facts) -> str | None:
         if not self.regex:
             return ""
-        for written, pattern in self.regex:
-            if match := pattern.search(facts.text):
+        for written, pattern, number in self.regex:
+            if facts.has("text", number) and (match := pattern.search(facts.text)):
                 return f"the message has {shown(match.group(0))}, which fits {shown(written)}"
         return None
 
@@ -114,29 +126,35 @@ class Compiled(NamedTuple):
     faults: tuple[tuple[str, str], ...]
 
 
-def simple(when: Conditions) -> Compiled:
+def simple(when: Conditions, library: Library) -> Compiled:
     """Compile them, as far as they can be compiled."""
-    expressions: list[tuple[str, Pattern]] = []
+    expressions: list[Sought] = []
     users: list[tuple[str, Pattern]] = []
-    words: Pattern | None = None
+    words: Sought | None = None
     faults: list[tuple[str, str]] = []
-    for field, written, compiler, into in (
-        ("when.regex", when.regex, regex, expressions),
-        ("when.user", when.user, glob, users),
-    ):
-        for one in written:
-            try:
-                into.append((one, compiler(one)))
-            except BadPattern as error:
-                faults.append((field, f"{shown(one)}: {error}"))
+    for written in when.regex:
+        try:
+            pattern = regex(written)
+        except BadPattern as error:
+            faults.append(("when.regex", f"{shown(written)}: {error}"))
+        else:
+            expressions.append(Sought(written, pattern, library.sieves["text"].add(pattern)))
+    for written in when.user:
+        try:
+            users.append((written, glob(written)))
+        except BadPattern as error:
+            faults.append(("when.user", f"{shown(written)}: {error}"))
     if when.keywords:
         try:
-            words = keywords(when.keywords)
+            pattern = keywords(when.keywords)
         except BadPattern as error:
             faults.append(("when.keywords", str(error)))
+        else:
+            words = Sought("", pattern, library.sieves["folded"].add(pattern))
     faults += _valueless(when)
     metadata = tuple((key, frozenset(values)) for key, values in when.metadata)
-    return Compiled(Simple(tuple(expressions), words, metadata, tuple(users)), tuple(faults))
+    made = Simple(tuple(expressions), words, metadata, tuple(users))
+    return Compiled(made, tuple(faults))
 
 
 def _valueless(when: Conditions) -> Iterator[tuple[str, str]]:

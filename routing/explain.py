@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 from contracts.decisions import Decision, RoutingInput
 from routing.conditions import Simple
 from routing.decide import AUTO, Question, lead, named
-from routing.expressions import BadExpression, Expression, Failed, Library, expression
+from routing.expressions import BadExpression, Expression, Failed, expression
 from routing.facts import Facts
+from routing.library import Library
 from routing.rules import Rule, RuleSet
 from routing.scan import operands
 from routing.targets import told
@@ -55,7 +56,7 @@ def explain(
     rules: RuleSet, agents: Collection[str], model: str, given: RoutingInput
 ) -> Explanation:
     """What would become of the message, without counting it. Raises `UnknownModel`."""
-    facts = Facts(given)
+    facts = Facts(given, rules.library)
     steps: list[Step] = []
     first: tuple[Rule, str] | None = None
     choosing = model == AUTO
@@ -90,9 +91,10 @@ def _asked(rule: Rule, facts: Facts) -> tuple[Literal["matched", "not", "failed"
 def _untrue(whole: Expression, facts: Facts) -> str:
     """Which of the parts that must all hold does not."""
     for part in operands(whole.source):
+        library = Library()
         try:
-            # Facts of its own: those of the set have the set's functions in them.
-            holds = expression(part, Library()).holds(Facts(facts.given))
+            # With facts of its own: those of the set have the set's patterns.
+            holds = expression(part, library).match(Facts(facts.given, library)) is not None
         except (BadExpression, Failed):
             continue  # Alone it is no condition, or has no answer: then the whole has to do.
         if not holds:

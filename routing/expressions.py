@@ -1,34 +1,38 @@
 """Conditions in CEL: compiled once, with all that can be known to be wrong; then asked.
 
 Patterns are given as literals. They are compiled with RE2, once, and the expression that runs
-has their numbers in their place: CEL's own `matches` compiles its pattern with every message.
+has their numbers in their place: CEL's own `matches` compiles its pattern with every message. Those
+that are looked for in the message or the user's id share one pass (`routing.sieve`).
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import datetime
-from functools import cache
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
 import cel
 
 from contracts.decisions import RoutingInput
-from routing.facts import LAZY, Facts, Field
-from routing.patterns import BadPattern, Pattern, fold, glob, keywords, regex
-from routing.scan import MAX_CHARS, PATTERNS, ZONES, Call, Token, scan, spanned
+from routing.facts import DEAR, FIELDS, Facts, flat
+from routing.library import Library, Subject, zone
+from routing.patterns import BadPattern, Pattern, glob, keywords, regex
+from routing.scan import MAX_CHARS, PATTERNS, ZONES, Call, Token, Use, scan, spanned
 from routing.wording import line, shown
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+BATCH = 16
 _PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
 _REASON_CHARS = 120
 _UNFIT = "asks of values what their kinds cannot do"
 
 # The library logs every failure of a function; rules log theirs once, in words of their own.
 logging.getLogger("cel").setLevel(logging.CRITICAL + 1)
+
+
+Piece = tuple[int, int, str]
+"""From where to where of the source, and what stands there instead."""
 
 
 class BadExpression(ValueError):
@@ -43,68 +47,52 @@ class Failed(Exception):
     """The expression has no answer for this message; the text says why."""
 
 
-class Library:
-    """What the expressions of one set of rules share: functions, patterns, fields in use."""
-
-    def __init__(self) -> None:
-        self.patterns: list[Pattern] = []
-        self.eager: tuple[Field, ...] = ()
-        self.functions: dict[str, Callable[..., Any]] = {
-            "troupe_matches": self._matches,
-            "troupe_words": self._words,
-            "troupe_glob": self._matches,
-            "hour": _hour,
-            "weekday": _weekday,
-            "get": _get,
-            "lower": _lower,
-        }
-
-    def keep(self, pattern: Pattern) -> int:
-        """The number by which an expression has the pattern."""
-        self.patterns.append(pattern)
-        return len(self.patterns) - 1
-
-    def needs(self, fields: Collection[Field]) -> None:
-        """These are looked at by one more expression."""
-        self.eager = tuple({*self.eager, *fields} - LAZY)
-
-    def _matches(self, text: str, number: int) -> bool:
-        return self.patterns[number].search(text) is not None
-
-    def _words(self, text: str, number: int) -> bool:
-        return self.patterns[number].search(fold(text)) is not None
-
-
 class Expression:
     """One compiled expression."""
 
-    __slots__ = ("_lazy", "_library", "_program", "constant", "key", "source")
+    __slots__ = ("_execute", "_why", "ahead", "constant", "key", "names", "source")
 
-    def __init__(
-        self, source: str, key: str, program: cel.Program, fields: Collection[Field], lib: Library
-    ) -> None:
+    def __init__(self, source: str, key: str, program: cel.Program, names: tuple[str, ...]) -> None:
         """Only `expression` may call this."""
         self.source = source
         self.key = key
         """Equal for expressions that say the same in the same words."""
         self.constant: bool | None = None
         """What it always is, where it looks at nothing."""
-        self._program = program
-        self._lazy = tuple(LAZY.intersection(fields))
-        self._library = lib
+        self._execute = program.execute
+        self.names = frozenset(names)
+        """The facts that it looks at, as `routing.facts.flat` names them."""
+        self.ahead = self.names
+        """What is learned where one of them is not known yet; see `together`."""
+        self._why = f"{shown(source)} holds"
 
     def match(self, facts: Facts) -> str | None:
         """Why it holds, or None. Raises `Failed`."""
-        return f"{shown(self.source)} holds" if self.holds(facts) else None
-
-    def holds(self, facts: Facts) -> bool:
-        """Raises `Failed`."""
-        library = self._library
-        context = facts.context(library.functions, library.eager, self._lazy)
-        value = _run(self._program, context)
-        if value is True or value is False:
-            return value
+        # Hundreds of these may be asked for one message, so it is all done here.
+        if not facts.known or not self.names <= facts.known:
+            facts.learn(self.ahead)
+        try:
+            value = self._execute(facts.values)
+        except BaseException as error:  # noqa: BLE001 - `_failure` gives back what is not its own
+            raise _failure(error) from None
+        if value is False:
+            return None
+        if value is True:
+            return self._why
         raise Failed(f"gives {_kind(value)}, not yes or no")
+
+
+def together(expressions: Sequence[Expression]) -> None:
+    """Have the facts of expressions that are asked one after the other learned at once.
+
+    The engine takes its values over anew after each that is added, so they come in batches; what
+    is dear is still left to the expression that looks at it.
+    """
+    for begin in range(0, len(expressions), BATCH):
+        batch = expressions[begin : begin + BATCH]
+        names = frozenset[str]().union(*(one.names for one in batch)) - DEAR
+        for one in batch:
+            one.ahead = names | one.names
 
 
 def expression(source: str, library: Library) -> Expression:
@@ -115,18 +103,24 @@ def expression(source: str, library: Library) -> Expression:
         raise BadExpression([f"is longer than {MAX_CHARS:,} characters"])
     _parsed(source)
     found = scan(source)
-    pieces: list[tuple[int, int, str]] = []
+    pieces: list[Piece] = []
     for call in found.calls:
-        found.faults += _literal(call, source, library, pieces)
+        found.faults += _rewritten(call, source, library, pieces)
     if found.faults:
         raise BadExpression(found.faults)
+    calls = tuple(pieces)
+    pieces += ((*use[1:], use.name) for use in found.fields if not _within(use, calls))
     text = source
     for start, end, new in sorted(pieces, reverse=True):
         text = text[:start] + new + text[end:]
-    made = Expression(source, found.words, _parsed(text), found.fields, library)
-    library.needs(found.fields)
-    _tried(made, bool(found.fields))
+    names = tuple(dict.fromkeys(use.name for use in found.fields))
+    made = Expression(source, found.words, _parsed(text), names)
+    _tried(made, library, bool(names))
     return made
+
+
+def _within(use: Use, pieces: Sequence[Piece]) -> bool:
+    return any(start <= use.start and use.end <= end for start, end, _ in pieces)
 
 
 def _parsed(source: str) -> cel.Program:
@@ -148,10 +142,16 @@ def _where(text: str) -> str:
     return f"line {line}, column {column}: {what[:_REASON_CHARS]}"
 
 
-def _literal(
-    call: Call, source: str, library: Library, pieces: list[tuple[int, int, str]]
-) -> Iterator[str]:
-    """Compile the pattern or time zone of a call, and have its number put in its place."""
+def _rewritten(call: Call, source: str, library: Library, pieces: list[Piece]) -> Iterator[str]:
+    """Compile the pattern or time zone of a call, and say what is to stand in its place.
+
+    Yields what is wrong with it.
+    """
+    if call.name == "get" and call.subject and [token.kind for token in call.last] == ["text"]:
+        # The same in CEL's own words, which spares a way through Python.
+        key = call.last[0].text
+        of = _flattened(call)
+        pieces.append((call.start, call.end, f'({key} in {of} ? {of}[{key}] : "")'))
     if call.name not in PATTERNS | ZONES or not call.last:
         return
     many = call.name == "words"
@@ -161,7 +161,7 @@ def _literal(
         yield f"calls `{call.name}`, whose last value must be {kind}"
     elif call.name in ZONES:
         try:
-            _zone(written[0])
+            zone(written[0])
         except (ZoneInfoNotFoundError, ValueError, OSError):
             yield f"names the time zone {shown(written[0])}, which there is not"
     else:
@@ -171,8 +171,31 @@ def _literal(
             what = shown(written[0]) if len(written) == 1 else "a list"
             yield f"calls `{call.name}` with {what}, which {_said(error)}"
             return
-        pieces.append((*spanned((call.at,)), f"troupe_{call.name}"))
-        pieces.append((*spanned(call.last), str(library.keep(pattern))))
+        pieces += _placed(call, pattern, library)
+
+
+def _flattened(call: Call) -> str:
+    """The subject of a call as it stands when the expression runs."""
+    names = [token.text for token in call.subject]
+    if names[0] in FIELDS and len(names) > 2:
+        return "".join((flat(names[0], names[2]), *names[3:]))
+    return call.of
+
+
+def _placed(call: Call, pattern: Pattern, library: Library) -> Iterator[Piece]:
+    """The call with the pattern's number in the pattern's place."""
+    words = call.name == "words"
+    subject: Subject | None = None
+    if call.of == "message.text":
+        subject = "folded" if words else "text"
+    elif call.of == "user.id" and not words:
+        subject = "user"
+    if subject is not None:
+        number = library.sieves[subject].add(pattern)
+        yield call.start, call.end, f"troupe_in_{subject}({number})"
+    else:
+        yield *spanned((call.at,)), "troupe_words_in" if words else "troupe_in"
+        yield *spanned(call.last), str(library.keep(pattern))
 
 
 def _said(error: BadPattern) -> str:
@@ -223,14 +246,14 @@ _SAMPLES = (
 )
 
 
-def _tried(made: Expression, looks: bool) -> None:
+def _tried(made: Expression, library: Library, looks: bool) -> None:
     """Run it on messages like any other: what is no condition for them is none at all.
 
     What these messages lack, another may have; but the kinds of the fields never change.
     """
     for sample in _SAMPLES:
         try:
-            value = made.holds(Facts(sample))
+            value = made.match(Facts(sample, library)) is not None
         except Failed as error:
             if str(error) == _UNFIT or str(error).startswith("gives "):
                 raise BadExpression([str(error)]) from None
@@ -241,19 +264,17 @@ def _tried(made: Expression, looks: bool) -> None:
             made.constant = value
 
 
-def _run(program: cel.Program, context: cel.Context) -> Any:
-    try:
-        return program.execute(context)
-    except KeyError as error:
-        raise Failed(f"there is no {shown(str(error.args[0]))} in it") from None
-    except TypeError:
-        raise Failed(_UNFIT) from None
-    except ZeroDivisionError:
-        raise Failed("divides by zero") from None
-    except Exception as error:  # noqa: BLE001 - whatever it was, the rule has no answer
-        raise Failed(_said_by(error)) from None
-    except BaseException as error:  # noqa: BLE001 - as above
-        raise _panic(error, Failed("the engine gave up on it")) from None
+def _failure(error: BaseException) -> BaseException:
+    """Why a rule has no answer. What ends a program is no reason and comes back as it was."""
+    if isinstance(error, KeyError):
+        return Failed(f"there is no {shown(str(error.args[0]))} in it")
+    if isinstance(error, TypeError):
+        return Failed(_UNFIT)
+    if isinstance(error, ZeroDivisionError):
+        return Failed("divides by zero")
+    if isinstance(error, Exception):
+        return Failed(_said_by(error))
+    return _panic(error, Failed("the engine gave up on it"))
 
 
 def _said_by(error: Exception) -> str:
@@ -278,24 +299,3 @@ def _kind(value: object) -> str:
         dict: "a mapping",
     }
     return kinds.get(type(value), "nothing" if value is None else "another kind of value")
-
-
-@cache
-def _zone(name: str) -> ZoneInfo:
-    return ZoneInfo(name)
-
-
-def _hour(now: datetime, zone: str = "UTC") -> int:
-    return now.astimezone(_zone(zone)).hour
-
-
-def _weekday(now: datetime, zone: str = "UTC") -> str:
-    return DAYS[now.astimezone(_zone(zone)).weekday()]
-
-
-def _get(pairs: dict[str, Any], key: str) -> Any:
-    return pairs.get(key, "")
-
-
-def _lower(text: str) -> str:
-    return text.lower()

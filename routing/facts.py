@@ -8,36 +8,57 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from cel import Context
 
 from contracts.decisions import RoutingInput
 from routing.languages import language
+from routing.library import Library, Subject
 from routing.patterns import encodable, fold
 
 NOW = "now"
+FLAT = "__"
+"""Between variable and field in the names of `flat`."""
 MAX_ATTACHMENTS = 100
 MAX_VALUE_CHARS = 1_000
 """Of one value in an attachment: what rules ask for is short, what is attached may not be."""
 INT64 = 2**63
 
-Field = tuple[str, str]
-"""A variable and its field; `now` has none: `("now", "")`."""
-
 
 class Facts:
-    """The facts of one message."""
+    """The facts of one message, for the conditions of one library."""
 
-    __slots__ = ("_context", "_folded", "_known", "_metadata", "_text", "given")
+    __slots__ = ("_folded", "_found", "_library", "_metadata", "_text", "given", "known", "values")
 
-    def __init__(self, given: RoutingInput) -> None:
+    def __init__(self, given: RoutingInput, library: Library) -> None:
         self.given = given
+        self.known: set[str] = set()
+        """Names (see `flat`) of what is in `values`."""
+        self.values: Context
+        """As expressions see them; there once something was learned."""
+        self._library = library
         self._text: str | None = None
         self._folded: str | None = None
         self._metadata: dict[str, str] | None = None
-        self._context: Context | None = None
-        self._known: dict[str, Any] = {}
+        self._found: dict[Subject, tuple[bytes, frozenset[int] | None]] = {}
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Have these among `values`."""
+        if not self.known:
+            self.values = Context(
+                functions={
+                    **self._library.functions,
+                    "troupe_in_text": partial(self.has, "text"),
+                    "troupe_in_folded": partial(self.has, "folded"),
+                    "troupe_in_user": partial(self.has, "user"),
+                }
+            )
+        for name in names:
+            if name not in self.known:
+                self.known.add(name)
+                self.values.add_variable(name, _VALUES[name](self))
 
     @property
     def text(self) -> str:
@@ -60,34 +81,25 @@ class Facts:
             self._metadata = {encodable(key): encodable(value) for key, value in pairs}
         return self._metadata
 
-    def context(
-        self,
-        functions: dict[str, Callable[..., Any]],
-        eager: Iterable[Field],
-        lazy: Iterable[Field] = (),
-    ) -> Context:
-        """CEL's values of these fields.
+    def has(self, subject: Subject, number: int) -> bool:
+        """Whether the pattern of that number is in the subject.
 
-        All expressions of a set share `functions` and `eager`, so the values are copied once;
-        `lazy` are those that cost more and that only this expression looks at.
+        All are looked for at once, by the first that asks.
         """
-        context = self._context
-        if context is None:
-            for field in eager:
-                self._learn(field)
-            context = self._context = Context(variables=self._known, functions=functions)
-        for field in lazy:
-            if field[1] not in self._known.get(field[0], ()):
-                self._learn(field)
-                context.add_variable(field[0], self._known[field[0]])
-        return context
+        sieve = self._library.sieves[subject]
+        known = self._found.get(subject)
+        if known is None:
+            data = self._data(subject)
+            known = self._found[subject] = data, sieve.found(data)
+        data, found = known
+        return sieve.alone(number, data) if found is None else number in found
 
-    def _learn(self, field: Field) -> None:
-        variable, name = field
-        if variable == NOW:
-            self._known[NOW] = datetime.fromtimestamp(self.given.now, UTC)
-        else:
-            self._known.setdefault(variable, {})[name] = FIELDS[variable][name](self)
+    def _data(self, subject: Subject) -> bytes:
+        if subject == "text":
+            return self.text.encode()
+        if subject == "folded":
+            return self.folded.encode()
+        return encodable(self.given.user or "").encode()
 
 
 def _plain(value: Any) -> Any:
@@ -143,7 +155,22 @@ FIELDS: Mapping[str, Mapping[str, Callable[[Facts], Any]]] = {
 }
 """Every variable and its fields. Their kinds are fixed: who is nobody is an empty text."""
 
-LAZY: frozenset[Field] = frozenset(
-    {("message", "language"), ("message", "words"), ("message", "attachments")}
-)
-"""What is worked out only when a rule that looks at it has its turn."""
+
+def flat(variable: str, field: str) -> str:
+    """The name that a field has when an expression runs: each is a variable of its own, so that
+    it is copied when the first rule looks at it, and not with all others.
+    """
+    return f"{variable}{FLAT}{field}" if field else variable
+
+
+DEAR = frozenset({flat("message", "language"), flat("message", "words")})
+"""What takes longer the longer the message is."""
+
+_VALUES: Mapping[str, Callable[[Facts], Any]] = {
+    NOW: lambda facts: datetime.fromtimestamp(facts.given.now, UTC),
+    **{
+        flat(variable, field): value
+        for variable, fields in FIELDS.items()
+        for field, value in fields.items()
+    },
+}

@@ -31,7 +31,10 @@ class Match(Protocol):
 class Pattern(Protocol):
     """A compiled expression. Bound to its process: compile where it is used."""
 
-    def search(self, text: str) -> Match | None: ...
+    @property
+    def pattern(self) -> str: ...
+
+    def search(self, text: str | bytes) -> Match | None: ...
 
 
 class BadPattern(ValueError):
@@ -90,15 +93,16 @@ def encodable(text: str) -> str:
 
 
 @cache
-def _options() -> Any:
-    options = _engine.Options()
-    options.log_errors = False  # It would write to standard error; we raise.
-    return options
+def options() -> Any:
+    """How RE2 is to take every expression."""
+    made = _engine.Options()
+    made.log_errors = False  # It would write to standard error; we raise.
+    return made
 
 
 def _compiled(pattern: str) -> Pattern:
     try:
-        return cast("Pattern", _engine.compile(encodable(pattern), _options()))
+        return cast("Pattern", _engine.compile(encodable(pattern), options()))
     except _engine.error as error:
         reason = error.args[0] if error.args else "cannot be compiled"
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

@@ -16,8 +16,9 @@ from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
 from contracts.messages import FailurePolicy
 from routing.conditions import Condition, Conditions, simple
-from routing.expressions import BadExpression, Expression, Failed, Library, expression
+from routing.expressions import BadExpression, Expression, Failed, expression, together
 from routing.facts import Facts
+from routing.library import Library
 from routing.targets import Target, faults_of
 from routing.wording import shown
 
@@ -37,6 +38,7 @@ MAX_RULES = 500
 MAX_REASONS = 8
 """Reasons for which one rule can fail that are told apart."""
 OTHERS = "other reasons"
+REST = "no rule before it matched"
 SETTINGS = "settings"
 SETTINGS_VERSION = "0"
 
@@ -100,9 +102,7 @@ class Rule:
 
     def match(self, facts: Facts) -> str | None:
         """What matched, in words that a person can check, or None. Raises `Failed`."""
-        if self.condition is None:
-            return "no rule before it matched"
-        return self.condition.match(facts)
+        return REST if self.condition is None else self.condition.match(facts)
 
     def failed(self, reason: str, now: float) -> None:
         """Count a condition that had no answer, and log it the first time."""
@@ -131,18 +131,20 @@ class Rule:
 class RuleSet:
     """Compiled rules that have an answer for every message. Bound to its process."""
 
-    def __init__(self, rules: Sequence[Rule], version: str = SETTINGS_VERSION) -> None:
+    def __init__(self, rules: Sequence[Rule], library: Library, version: str) -> None:
         """Only `compile_rules` may call this: it guarantees that the last rule matches."""
         self.rules = tuple(rules)
+        self.library = library
         self.version = version
         """What decisions by these rules say: `base.3+org.7`; settings alone are 0."""
 
     def first_match(self, given: RoutingInput) -> tuple[Rule, str]:
         """The first rule that matches, and what matched. A rule without an answer does not."""
-        facts = Facts(given)
+        facts = Facts(given, self.library)
         for rule in self.rules:
+            condition = rule.condition
             try:
-                reason = rule.match(facts)
+                reason = REST if condition is None else condition.match(facts)
             except Failed as failure:
                 rule.failed(str(failure), given.now)
                 continue
@@ -177,8 +179,8 @@ def compile_rules(
     Raises:
         InvalidRequest: `invalid_rules`; `details["faults"]` lists all that `faults_in` found.
     """
-    compiled: list[Rule] = []
-    faults = list(_faults(specs, agents, fallbacks or {}, embedders, compiled))
+    compiled, library = list[Rule](), Library()
+    faults = list(_faults(specs, agents, fallbacks or {}, embedders, compiled, library))
     if faults:
         first = faults[0]
         where = f"rule {first.index} ({first.name}), {first.field}" if first.name else first.field
@@ -189,7 +191,9 @@ def compile_rules(
             details={"faults": [asdict(fault) for fault in faults]},
         )
     last = next(number for number, rule in enumerate(compiled) if rule.condition is None)
-    return RuleSet(compiled[: last + 1], version)
+    library.close()
+    together([one.condition for one in compiled if isinstance(one.condition, Expression)])
+    return RuleSet(compiled[: last + 1], library, version)
 
 
 def faults_in(
@@ -200,7 +204,7 @@ def faults_in(
     embedders: Collection[str] | None = None,
 ) -> list[Fault]:
     """Everything that is wrong with a list of rules, in its order; see `compile_rules`."""
-    return list(_faults(specs, agents, fallbacks or {}, embedders, []))
+    return list(_faults(specs, agents, fallbacks or {}, embedders, [], Library()))
 
 
 def _faults(
@@ -209,12 +213,12 @@ def _faults(
     fallbacks: Mapping[str, Sequence[str]],
     embedders: Collection[str] | None,
     compiled: list[Rule],
+    library: Library,
 ) -> Iterator[Fault]:
     """Compile what can be compiled into `compiled`, and yield the rest as faults."""
     if len(specs) > MAX_RULES:
         yield Fault(None, "", "rules", f"has more than {MAX_RULES} rules")
         return
-    library = Library()
     reach: dict[str, _Reach] = {}
     for index, spec in enumerate(specs):
         here = reach.setdefault(spec.source, _Reach())
@@ -250,7 +254,7 @@ def _condition(
             return expression(when, library), ()
         except BadExpression as error:
             return None, tuple(("when", reason) for reason in error.reasons)
-    return simple(when)
+    return simple(when, library)
 
 
 class _Reach:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from routing.facts import FIELDS, NOW, Field
+from routing.facts import FIELDS, FLAT, NOW, flat
 from routing.wording import meant
 
 MAX_CHARS = 2_000
@@ -90,18 +90,38 @@ class Token(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A use of one of our functions: where its name stands, and its last argument's words."""
+    """A use of one of our functions.
+
+    `subject` is what it is asked of, where that is a name or a name's field; `last` is its last
+    argument, if it has one besides. The whole call stands from `start` to `end`.
+    """
 
     name: str
     at: Token
+    subject: tuple[Token, ...]
     last: tuple[Token, ...]
+    start: int
+    end: int
+
+    @property
+    def of(self) -> str:
+        """The subject as it would be written."""
+        return "".join(token.text for token in self.subject)
+
+
+class Use(NamedTuple):
+    """A fact that is looked at, by its name for `routing.facts`, and from where to where."""
+
+    name: str
+    start: int
+    end: int
 
 
 @dataclass(slots=True)
 class Scan:
     """What is in an expression."""
 
-    fields: set[Field] = field(default_factory=set[Field])
+    fields: list[Use] = field(default_factory=list["Use"])
     calls: list[Call] = field(default_factory=list[Call])
     faults: list[str] = field(default_factory=list[str])
     words: str = ""
@@ -185,7 +205,7 @@ class _Reader:
             if any(outer.loop for outer in self.open):
                 self._fault(f"has `{opened.call.text}` within another loop")
             opened.bound = self._text(index + 1)
-            if opened.bound in FIELDS or opened.bound == NOW:
+            if opened.bound in FIELDS or opened.bound == NOW or FLAT in opened.bound:
                 self._fault(f"uses `{opened.bound}` for an entry, which is a name of its own")
         self.open.append(opened)
         return int(opened.loop)
@@ -209,7 +229,27 @@ class _Reader:
             self._fault(f"calls `{name}`, which takes {what} after its subject")
             return
         last = self.tokens[starts[-1] : index] if taken else ()
-        self.found.calls.append(Call(name, call, last))
+        at = closed.first - 2
+        if closed.method:
+            subject = self._chain(at - 2)
+        else:
+            subject = self.tokens[closed.first : closed.commas[0] if closed.commas else index]
+            if len(subject) != len(self._chain(closed.first + len(subject) - 1)):
+                subject = ()
+        start = subject[0].start if subject and closed.method else call.start
+        self.found.calls.append(Call(name, call, subject, last, start, self.tokens[index].end))
+
+    def _chain(self, last: int) -> tuple[Token, ...]:
+        """The names with points between them that end here; empty if they are part of more."""
+        first = last
+        while self._is_name(first) and self._text(first - 1) == "." and self._is_name(first - 2):
+            first -= 2
+        if not self._is_name(first) or self._text(first - 1) == ".":
+            return ()
+        return self.tokens[first : last + 1]
+
+    def _is_name(self, index: int) -> bool:
+        return 0 <= index < len(self.tokens) and self.tokens[index].kind == "name"
 
     def _name(self, index: int, token: Token) -> None:
         name = token.text
@@ -218,7 +258,7 @@ class _Reader:
         if any(outer.bound == name for outer in self.open):
             return
         if name == NOW:
-            self.found.fields.add((NOW, ""))
+            self.found.fields.append(Use(NOW, token.start, token.end))
         elif name in FIELDS:
             self._field(index, name)
         else:
@@ -227,11 +267,11 @@ class _Reader:
 
     def _field(self, index: int, variable: str) -> None:
         known = FIELDS[variable]
-        follows, name = self._text(index + 1), None
+        follows, name, last = self._text(index + 1), None, index
         if follows == "." and self._text(index + 3) != "(":
-            name = self._text(index + 2)
+            name, last = self._text(index + 2), index + 2
         elif follows == "[" and self._text(index + 3) == "]":
-            name = self._text(index + 2).strip("\"'")
+            name, last = self._text(index + 2).strip("\"'"), index + 3
         if name is None:
             self._fault(f"names `{variable}` without one of its fields: {', '.join(known)}")
         elif name not in known:
@@ -240,7 +280,10 @@ class _Reader:
         else:
             if (variable, name) == ("message", "text") and any(outer.loop for outer in self.open):
                 self._fault("reads `message.text` in a loop; `words` and `matches` need none")
-            self.found.fields.add((variable, name))
+            if self._text(index - 2) == "has" and self._text(last + 1) == ")":
+                self._fault(f"asks whether there is `{variable}.{name}`, which there always is")
+            use = Use(flat(variable, name), self.tokens[index].start, self.tokens[last].end)
+            self.found.fields.append(use)
 
 
 def operands(source: str) -> list[str]:

@@ -225,9 +225,9 @@ def test_the_command_line() -> None:
     assert plan.counts == (100, 500, 1000, 2000)
     assert plan.parts == ("load",)
     plan, _ = read_plan([])
-    assert plan.parts == ("load", "wake", "sleep")
-    load, wake, sleep = (replace(plan, parts=(part,)).estimate_s() for part in plan.parts)
-    assert plan.estimate_s() == pytest.approx(load + wake + sleep)
+    assert plan.parts == ("load", "wake", "sleep", "rules")
+    load, wake, sleep, rules = (replace(plan, parts=(part,)).estimate_s() for part in plan.parts)
+    assert plan.estimate_s() == pytest.approx(load + wake + sleep + rules)
     assert load > len(plan.counts) * 2 * plan.window_s and sleep > 2 * plan.window_s
     assert read_plan(["--only", "sleep,wake"])[0].parts == ("wake", "sleep")
 
@@ -238,7 +238,7 @@ def test_the_command_line() -> None:
         (["--sessions", "5,x"], "whole numbers"),
         (["--sessions", "0"], "whole numbers"),
         (["--seconds", "0"], "must be above 0"),
-        (["--only", "load,nap"], "--only takes some of load, wake, sleep"),
+        (["--only", "load,nap"], "--only takes some of load, wake, sleep, rules"),
         (["--only", "wake", "--url", "http://h:1"], "--url measures the load alone"),
         (["--talking", "9", "--asleep", "8"], "--talking not above --asleep"),
         (["--waking", "0"], "must be above 0"),
