@@ -73,6 +73,7 @@ class Seat:
         on_busy: What becomes of a message that comes while a turn runs, unless it says so itself.
         summarize_with: The agent that sums up long conversations; None: nobody does.
         summary_tokens: What a summary may cost.
+        made_from: What it was made of; where that has not changed, the seat is kept.
     """
 
     name: str
@@ -93,11 +94,16 @@ class Seat:
     on_busy: OnBusy = "queue"
     summarize_with: str | None = None
     summary_tokens: int = 1000
+    made_from: object = field(default=None, repr=False, compare=False)
 
     @property
     def first(self) -> Place:
         """The endpoint that is named first."""
         return next(iter(self.places.values()))
+
+    async def aclose(self) -> None:
+        for place in self.places.values():
+            await place.agent.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +165,4 @@ class Desk:
 
     async def aclose(self) -> None:
         for seat in self.in_force.seats.values():
-            for place in seat.places.values():
-                await place.agent.aclose()
+            await seat.aclose()

@@ -19,11 +19,13 @@ from actors.collector import settle
 from actors.desk import Desk
 from actors.limits import HostLimits, SessionLimits
 from actors.metrics import HostMetrics
+from actors.renewal import Renewal
 from actors.runtime import HostRuntime
 from actors.seats import in_force
 from actors.server import HostServer
 from config.stores import memory_of
 from context.memory import ContextMemory
+from context.watch import PolicyWatch
 from contracts.commands import SessionKey
 from contracts.hosts import HostAddress
 from contracts.ids import new_id
@@ -70,6 +72,9 @@ class HostShell:
         self._runtime: HostRuntime | None = None
         self._memory: ContextMemory | None = None
         self._server: HostServer | None = None
+        self._renewal: Renewal | None = None
+        self._watch: PolicyWatch | None = None
+        self._watcher: asyncio.Task[None] | None = None
         self._reporter: asyncio.Task[None] | None = None
         self._meter: asyncio.Task[None] | None = None
         self._directory: Any = None
@@ -89,9 +94,16 @@ class HostShell:
         settings = self._settings
         self._memory = memory_of(settings)
         await self._memory.open()
-        self._runtime = runtime_of(self._host_id, settings, self._memory)
+        desk = Desk(in_force(settings))
+        self._renewal = Renewal(settings, desk)
+        self._watch = PolicyWatch(
+            self._memory.policies, self._renewal.apply, poll_s=settings.routing.poll_s
+        )
+        await self._watch.load()
+        self._runtime = runtime_of(self._host_id, settings, self._memory, desk)
         self._server = HostServer(self._runtime, ray.util.get_node_ip_address())
         address = HostAddress(self._host_id, *await self._server.start(), self._server.token)
+        self._watcher = spawn(self._watch.run(), name="host-policies")
         self._reporter = spawn(self._report(self._runtime), name="host-report")
         self._meter = spawn(self._measure(self._runtime, self._memory), name="host-metrics")
         settle()
@@ -139,9 +151,11 @@ class HostShell:
             # What was said last is on its way to gateways; one that does not get it learns from
             # its closed connection that the host is gone.
             await asyncio.sleep(FAREWELL_S)
-            await stop(self._reporter, self._meter)
+            await stop(self._reporter, self._meter, self._watcher)
             self._reporter = None
             await self._runtime.close()
+            if self._renewal is not None:
+                await self._renewal.aclose()
             await self._server.close()
             await self._memory.aclose()
 
@@ -200,13 +214,15 @@ class HostShell:
             raise
 
 
-def runtime_of(host_id: str, settings: Settings, memory: ContextMemory) -> HostRuntime:
-    """The plain host that these settings describe."""
+def runtime_of(
+    host_id: str, settings: Settings, memory: ContextMemory, desk: Desk | None = None
+) -> HostRuntime:
+    """The plain host that these settings describe; `desk` None: with their agents alone."""
     hosts, pace = settings.hosts, settings.hosts.pace
     return HostRuntime(
         host_id,
         memory,
-        Desk(in_force(settings)),
+        desk or Desk(in_force(settings)),
         HostLimits(
             sessions=hosts.sessions_per_host,
             idle_s=hosts.idle_s,

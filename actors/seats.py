@@ -1,54 +1,97 @@
-"""Settings → what a desk works with: every agent with its adapters, and the rules between them."""
+"""Settings and policies → what a desk works with: agents with their adapters, rules, tiers."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from actors.desk import InForce, Place, Seat
-from agents.registry import build
-from agents.spec import AgentSpec
-from config.resolve import resolve, rule_specs
-from routing.endpoints import InOrder
-from routing.rules import compile_rules
+from actors.desk import InForce, Seat
+from actors.seating import seat_of
+from agents.registry import PROVIDERS
+from config.policies import Effective, Rules, effective
+from config.resolve import rule_spec
+from contracts.agents import Agent
+from contracts.policies import Policy
+from routing.rules import RuleSet, compile_rules
 
 if TYPE_CHECKING:
     from config.settings import Settings
 
 
-def in_force(settings: Settings) -> InForce:
-    """What the settings say. Imports the SDKs in use."""
+def in_force(
+    settings: Settings,
+    documents: Sequence[Policy] = (),
+    previous: InForce | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> InForce:
+    """What settings and documents say. Imports the SDKs in use.
+
+    Args:
+        settings: As loaded.
+        documents: The newest version of each scope.
+        previous: What was in force before; agents that did not change are kept, with all that is
+            known of their endpoints.
+        environ: Where the keys of documents' agents are.
+
+    Raises:
+        InvalidRequest: They do not fit together, or cannot be had in this process.
+    """
+    return _seated(effective(settings, documents, environ), previous, [])
+
+
+async def renewed(settings: Settings, documents: Sequence[Policy], previous: InForce) -> InForce:
+    """As `in_force`; the loop goes on while documents are read, rules compiled, SDKs imported."""
+    found = await asyncio.to_thread(_prepared, settings, documents)
+    made: list[Seat] = []
+    try:
+        return _seated(found, previous, made)
+    except BaseException:
+        for seat in made:
+            await seat.aclose()
+        raise
+
+
+def left(before: InForce, after: InForce) -> list[Agent]:
+    """The adapters that are no longer in use once `after` is in force."""
+    kept = {id(place.agent) for seat in after.seats.values() for place in seat.places.values()}
+    return [
+        place.agent
+        for seat in before.seats.values()
+        for place in seat.places.values()
+        if id(place.agent) not in kept
+    ]
+
+
+def _prepared(settings: Settings, documents: Sequence[Policy]) -> Effective:
+    found = effective(settings, documents)
+    for provider in {agent.provider for agent in found.settings.agents.values()}:
+        import_module(PROVIDERS[provider])
+    return found
+
+
+def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InForce:
+    """Puts the seats that are new into `made`, for a caller who may have to do without them."""
+    settings = found.settings
     seats: dict[str, Seat] = {}
-    for name, agent in resolve(settings).items():
-        definition = settings.agents[name]
-        adapter = build(
-            AgentSpec(
-                name=name,
-                provider=agent.provider,
-                model=agent.model,
-                instructions=agent.prompt,
-                api_key=agent.api_key,
-                base_url=agent.base_url,
-                api=agent.api,
-                timeout_s=agent.timeout_s,
-                total_timeout_s=settings.hosts.max_turn_s,
-                max_sessions=agent.max_sessions,
-                pace_s=settings.hosts.pace.bulk_ms / 1000,
-            )
-        )
-        place = Place(f"{name}-1", adapter, agent.model)
-        seats[name] = Seat(
-            name=name,
-            places={place.name: place},
-            endpoints=InOrder([place.name]),
-            instructions=agent.prompt,
-            temperature=agent.temperature,
-            max_output_tokens=agent.max_output_tokens,
-            context_tokens=agent.context_tokens,
-            attempts=agent.attempts,
-            max_answer_chars=settings.hosts.max_answer_chars,
-            on_host_loss=definition.on_host_loss,
-            on_busy=definition.on_busy,
-            summarize_with=definition.summarize_with,
-            summary_tokens=definition.summary_tokens,
-        )
-    return InForce(seats, compile_rules(rule_specs(settings), seats))
+    for name, definition in settings.agents.items():
+        before = previous.seats.get(name) if previous else None
+        if before is not None and before.made_from == definition:
+            seats[name] = before
+        else:
+            seats[name] = replace(seat_of(settings, name, definition), made_from=definition)
+            made.append(seats[name])
+    return InForce(
+        seats,
+        _compiled(found.rules, seats),
+        {org_id: _compiled(rules, seats) for org_id, rules in found.rules_of.items()},
+        tiers=found.tiers,
+        revision=found.revision,
+    )
+
+
+def _compiled(rules: Rules, seats: Mapping[str, Seat]) -> RuleSet:
+    return compile_rules([rule_spec(rule) for rule in rules.rules], seats)

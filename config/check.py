@@ -68,6 +68,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     """Everything that does not fit together."""
     yield from _stores(parts)
     yield from _doors(parts)
+    yield from _operators(parts)
     yield from _agents(parts)
     yield from _rules(parts)
     yield from _figures(parts)
@@ -104,10 +105,24 @@ def _doors(parts: Parts) -> Iterator[Finding]:
             reason = f"must be set, since gateway.host is {gateway.host}, not loopback"
             yield Finding(path, reason, "TROUPE_API_KEY")
         return
-    key = auth.api_key.get_secret_value()
+    yield from _travels(path, auth.api_key.get_secret_value(), parts.guarded)
+
+
+def _operators(parts: Parts) -> Iterator[Finding]:
+    auth = parts.get(Auth)
+    if auth is None or auth.admin_key is None:
+        return
+    path, key = ("auth", "admin_key"), auth.admin_key.get_secret_value()
+    yield from _travels(path, key, parts.guarded)
+    if auth.api_key is not None and auth.api_key.get_secret_value() == key:
+        yield Finding(path, "must not be the API's key, which is not for operators alone")
+
+
+def _travels(path: KeyPath, key: str, guarded: bool) -> Iterator[Finding]:
+    """A key is sent in a header."""
     if not key.isascii() or not key.isprintable() or " " in key:
         yield Finding(path, "must be printable ASCII without spaces, to travel in a header")
-    elif parts.guarded and len(key) < MIN_KEY_CHARS:
+    elif guarded and len(key) < MIN_KEY_CHARS:
         yield Finding(path, f"must have at least {MIN_KEY_CHARS} characters")
 
 

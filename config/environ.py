@@ -24,6 +24,7 @@ WELL_KNOWN: Mapping[str, KeyPath] = {
     "DATABASE_URL": ("context", "database_url"),
     "REDIS_URL": ("context", "redis_url"),
     "TROUPE_API_KEY": ("auth", "api_key"),
+    "TROUPE_ADMIN_KEY": ("auth", "admin_key"),
     "PORT": ("gateway", "port"),
 }
 """Variables that set one key. Of a secret's name, `NAME_FILE` holds the path of a file."""

@@ -13,7 +13,6 @@ from config.errors import Problem, did_you_mean
 from config.files import KeyPath, dotted
 from config.overlay import Raw
 from config.schema import annotation_at, is_secret, keys_at
-from config.settings import Settings
 
 WORDS: Mapping[str, str] = {
     "missing": "is missing; it must be set",
@@ -50,7 +49,7 @@ def explain(raw: Raw, at: KeyPath, error: ValidationError) -> Iterator[Problem]:
     """
     faults: dict[KeyPath, list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
-        faults.setdefault(_path(at, details), []).append(details)
+        faults.setdefault(_path(raw, at, details), []).append(details)
     for path, here in faults.items():
         deeper = any(len(other) > len(path) and other[: len(path)] == path for other in faults)
         if deeper and all(details["type"] in OUTER for details in here):
@@ -60,13 +59,13 @@ def explain(raw: Raw, at: KeyPath, error: ValidationError) -> Iterator[Problem]:
         yield _problem(raw, path, rest or kinds)
 
 
-def _path(at: KeyPath, details: ErrorDetails) -> KeyPath:
+def _path(raw: Raw, at: KeyPath, details: ErrorDetails) -> KeyPath:
     """Follow the location through our schema; what leads nowhere is a union's tag."""
     path = at
     loc = details["loc"]
     for index, part in enumerate(loc):
         unknown_key = details["type"] == "extra_forbidden" and index == len(loc) - 1
-        if unknown_key or annotation_at(Settings, (*path, part)) is not None:
+        if unknown_key or annotation_at(raw.root, (*path, part)) is not None:
             path = (*path, part)
     return path
 
@@ -78,7 +77,7 @@ def _problem(raw: Raw, path: KeyPath, details: list[ErrorDetails]) -> Problem:
     first, *others = dict.fromkeys(_words(error) for error in details)
     reason = first + "".join(f" or {other.removeprefix('must be ')}" for other in others)
     value = raw.at(path)
-    if isinstance(value, str | int | float) and not is_secret(Settings, path):
+    if isinstance(value, str | int | float) and not is_secret(raw.root, path):
         shown = repr(value) if isinstance(value, str) else str(value).lower()
         reason += f", is {shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + '…'}"
         from_file = ":" in source
@@ -91,7 +90,7 @@ def _problem(raw: Raw, path: KeyPath, details: list[ErrorDetails]) -> Problem:
 
 def unknown_key(raw: Raw, path: KeyPath) -> Problem:
     """A key that means nothing where it stands."""
-    hint = did_you_mean(str(path[-1]), keys_at(Settings, path[:-1]))
+    hint = did_you_mean(str(path[-1]), keys_at(raw.root, path[:-1]))
     return Problem(raw.source(path), dotted(path), "is no setting" + hint)
 
 

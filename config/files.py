@@ -79,6 +79,11 @@ def read_yaml(path: Path) -> Read:
         return Read({}, {}, [Problem(name, "", "the file is missing")])
     except (OSError, UnicodeDecodeError) as error:
         return Read({}, {}, [Problem(name, "", f"cannot be read: {error}")])
+    return parse_yaml(name, text)
+
+
+def parse_yaml(name: str, text: str) -> Read:
+    """As `read_yaml`, of a text that places call by this name."""
     try:
         return _parsed(name, _Loader(text))
     except yaml.MarkedYAMLError as error:

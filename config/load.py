@@ -47,7 +47,7 @@ def load_with_sources(environ: Mapping[str, str], directory: Path = DIRECTORY) -
     """As `load`, with where each value comes from."""
     raw = overlay(environ, directory)
     parts = _parts(raw)
-    _fill_endpoints(raw, parts, environ)
+    fill_endpoints(raw, parts, environ)
     _fill_webhooks(raw, parts, environ)
     for key, reason, source in check(parts):
         raw.problems.append(Problem(source or raw.source(key), dotted(key), reason))
@@ -76,7 +76,7 @@ def _parts(raw: Raw) -> Parts:
         if name not in raw.values:
             raw.problems.append(Problem(raw.base, name, "is missing; it must be set"))
             continue
-        section = _validated(raw, (name,), info.annotation)
+        section = validated(raw, (name,), info.annotation)
         if section is not None:
             parts.sections[name] = section
     parts.providers, parts.provider_names = _table(raw, "providers", Provider)
@@ -85,7 +85,8 @@ def _parts(raw: Raw) -> Parts:
     return parts
 
 
-def _validated(raw: Raw, path: KeyPath, kind: Any) -> Any | None:
+def validated(raw: Raw, path: KeyPath, kind: Any) -> Any | None:
+    """What stands at the path, as this kind; None and a problem where it is not of it."""
     try:
         return TypeAdapter[Any](kind).validate_python(raw.at(path))
     except ValidationError as error:
@@ -103,15 +104,20 @@ def _table(raw: Raw, name: str, kind: type[T]) -> tuple[dict[str, T], list[str]]
     valid: dict[str, T] = {}
     names = list(cast("dict[str, Any]", given))
     for key in names:
-        try:
-            TypeAdapter[str](Name).validate_python(key)
-        except ValidationError:
-            reason = "must be named in up to 64 of a-z, 0-9, `.`, `_` and `-`"
-            raw.problems.append(Problem(raw.source((name, key)), dotted((name, key)), reason))
-        entry = _validated(raw, (name, key), kind)
+        check_name(raw, (name, key))
+        entry = validated(raw, (name, key), kind)
         if entry is not None:
             valid[key] = entry
     return valid, names
+
+
+def check_name(raw: Raw, path: KeyPath) -> None:
+    """The last step of the path is a name that somebody chose."""
+    try:
+        TypeAdapter[str](Name).validate_python(path[-1])
+    except ValidationError:
+        reason = "must be named in up to 64 of a-z, 0-9, `.`, `_` and `-`"
+        raw.problems.append(Problem(raw.source(path), dotted(path), reason))
 
 
 def _rules(raw: Raw, parts: Parts) -> None:
@@ -121,14 +127,14 @@ def _rules(raw: Raw, parts: Parts) -> None:
         raw.problems.append(Problem(raw.source(("rules",)), "rules", "must be a list of rules"))
         return
     for index in range(len(cast("list[Any]", given))):
-        rule = _validated(raw, ("rules", index), Rule)
+        rule = validated(raw, ("rules", index), Rule)
         if rule is None:
             parts.whole_rules = False
         else:
             parts.rules[index] = rule
 
 
-def _fill_endpoints(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
+def fill_endpoints(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
     """Give each endpoint its key and address from the environment, as the SDKs would find them."""
     simulator = parts.get(Simulator)
     for name, agent in parts.agents.items():

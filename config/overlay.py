@@ -16,6 +16,7 @@ from config.errors import Problem, did_you_mean
 from config.files import KeyPath, Read, display, dotted, read_yaml
 from config.schema import is_secret
 from config.settings import Environment, Settings
+from config.values import Section
 
 BASE = "base.yaml"
 ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
@@ -25,13 +26,17 @@ REMOVABLE = ("agents", "providers")
 
 @dataclass(slots=True)
 class Raw:
-    """Merged values as they were written, the place of each, and what was wrong so far."""
+    """Merged values as they were written, the place of each, and what was wrong so far.
+
+    `root` is what they are to become.
+    """
 
     base: str
     environment: Environment | None
     values: dict[str, Any] = field(default_factory=dict[str, Any])
     sources: dict[KeyPath, str] = field(default_factory=dict[KeyPath, str])
     problems: list[Problem] = field(default_factory=list[Problem])
+    root: type[Section] = Settings
 
     def source(self, path: KeyPath) -> str:
         """Where the value at the path came from, or the nearest thing around it that was given."""
@@ -69,7 +74,7 @@ def overlay(environ: Mapping[str, str], directory: Path) -> Raw:
     for file in files:
         read = read_yaml(file)
         raw.problems += read.problems
-        _refuse_secrets(raw, read)
+        refuse_secrets(raw, read)
         if "environment" in read.values:
             del read.values["environment"]
             place = read.places["environment",]
@@ -137,10 +142,10 @@ def _note(value: Any, path: KeyPath, source: str, places: dict[KeyPath, str]) ->
             _note(inner, (*path, index), source, places)
 
 
-def _refuse_secrets(raw: Raw, read: Read) -> None:
+def refuse_secrets(raw: Raw, read: Read) -> None:
     """Take secrets out of a file's values and report them, without repeating them."""
     for path, place in read.places.items():
-        if not path or not is_secret(Settings, path):
+        if not path or not is_secret(raw.root, path):
             continue
         holder: Any = read.values
         for part in path[:-1]:

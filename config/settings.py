@@ -99,6 +99,10 @@ class Auth(Section):
         description="Bearer key of the API, from `TROUPE_API_KEY` or the file that "
         "`TROUPE_API_KEY_FILE` names. None: open, on loopback in development alone."
     )
+    admin_key: SecretStr | None = Field(
+        description="Bearer key of the operators' API under `/admin/`, from `TROUPE_ADMIN_KEY` or "
+        "the file that `TROUPE_ADMIN_KEY_FILE` names. None: open where the API is, else closed."
+    )
     organization: Annotated[str, StringConstraints(pattern=r"^org_[a-z0-9_]{1,60}$")] = Field(
         description="The organization that everything belongs to."
     )
@@ -224,6 +228,23 @@ class Context(Section):
     )
 
 
+class Routing(Section):
+    """What operators change while Troupe runs: agents, rules, budgets."""
+
+    poll_s: Seconds = Field(
+        description="Seconds between two looks of each process for policies that were put; one "
+        "statement each, which reads an index."
+    )
+    policy_chars: Positive = Field(
+        description="Characters of one policy. A thousand cost about a millisecond to read, in "
+        "every process."
+    )
+    policy_scopes: Positive = Field(
+        description="Policies in force at most: the base's, and one for each organization that "
+        "has its own."
+    )
+
+
 class Limits(Section):
     """What one request may hold; OpenAI's figures where it has any. More gets 400."""
 
@@ -260,6 +281,7 @@ class Settings(Section):
     hosts: Hosts
     context: Context
     limits: Limits
+    routing: Routing
     webhooks: Webhooks
     schedules: Schedules
     retention: Retention

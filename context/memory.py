@@ -13,6 +13,7 @@ from context.journal import Journal, Name
 from context.left_open import left_open
 from context.migrate import migrate
 from context.outbox import Outbox
+from context.policies import Policies
 from context.postgres import Postgres
 from context.records import Records
 from context.replay import events_since
@@ -51,6 +52,7 @@ class ContextOptions:
         health_timeout_s: For each part's answer to `health`.
         close_timeout_s: For what is under way when this is closed.
         hooks: Webhook endpoints, for which word of turns' ends is put into the outbox.
+        policy_chars: Characters of one policy at most.
     """
 
     hot_ttl_s: float = 3600.0
@@ -72,13 +74,14 @@ class ContextOptions:
     health_timeout_s: float = 1.0
     close_timeout_s: float = 5.0
     hooks: tuple[Hook, ...] = ()
+    policy_chars: int = 200_000
 
 
 class ContextMemory:
     """Implements `contracts.memory.Memory`. One per process and event loop.
 
     `records` is what a gateway reads and creates by itself; `timetable`, `outbox` and `archive`
-    are where errands take their work from. A process that never writes or wakes
+    are where errands take their work from; `policies` is what operators have put. A process that never writes or wakes
     pays for nothing of it: the writer connects with its first write.
     """
 
@@ -129,6 +132,7 @@ class ContextMemory:
         self.timetable = Timetable(self._postgres)
         self.outbox = Outbox(self._postgres)
         self.archive = Archive(self._postgres)
+        self.policies = Policies(self._postgres, o.policy_chars)
 
     async def open(self, *, migrations: bool = True) -> None:
         """Migrate and connect. Redis need not be there.

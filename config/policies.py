@@ -1,0 +1,393 @@
+"""Policies: documents that operators put while Troupe runs, and what holds once they are laid over
+the settings.
+
+A document is YAML, as a settings file is, and is held to the same: what is wrong with it is told
+all at once, each with its line. A document that does not fit, alone or with the others, changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from pydantic import Field
+
+from config.agents import Agent, Rule
+from config.check import Finding, Parts, check
+from config.errors import Problem, did_you_mean
+from config.explain import unknown_key
+from config.files import KeyPath, dotted, parse_yaml
+from config.load import APART, check_name, fill_endpoints, validated
+from config.overlay import Raw, refuse_secrets
+from config.settings import Settings
+from config.values import FrozenDict, Name, Section, Table
+from contracts.errors import InvalidRequest
+from contracts.policies import BASE, Policy
+
+ORGANIZATION = re.compile(r"org_[a-z0-9_]{1,60}")
+SETTINGS = "settings"
+"""Stands for the scope of a rule that no document holds."""
+MAX_AGENTS = 500
+MAX_PROBLEMS = 100
+
+
+class BaseDocument(Section):
+    """What holds for everybody, over the settings."""
+
+    agents: Table[Agent | None] = Field(
+        default={},
+        description="Agents, each in place of the settings' own of that name; `null` takes one "
+        "away.",
+    )
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="Rules before those of the settings; an `else` takes the rest."
+    )
+
+
+class OrganizationDocument(Section):
+    """What holds for one organization, before what holds for everybody."""
+
+    tier: Name | None = Field(
+        default=None, description="What the operators call its kind; rules may ask for it."
+    )
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="Rules before those for everybody; an `else` takes the rest."
+    )
+
+
+class Origin(NamedTuple):
+    """Where a rule stands: the scope of its document (or `settings`) and its index there."""
+
+    scope: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What `auto` goes through, in order, and where each of them comes from.
+
+    `version` names the documents: `base.3+org_x.7`; 0 stands for settings alone.
+    """
+
+    rules: tuple[Rule, ...]
+    origins: tuple[Origin, ...]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """What holds once the documents are laid over the settings.
+
+    Args:
+        settings: With the agents that there are now, their keys included.
+        rules: For everybody who has none of their own.
+        rules_of: By organization.
+        tiers: By organization.
+        versions: Of the documents in it, by scope.
+        revision: Of the newest of them; 0: settings alone.
+    """
+
+    settings: Settings
+    rules: Rules
+    rules_of: Mapping[str, Rules] = field(default_factory=dict[str, Rules])
+    tiers: Mapping[str, str] = field(default_factory=dict[str, str])
+    versions: Mapping[str, int] = field(default_factory=dict[str, int])
+    revision: int = 0
+
+
+@dataclass(slots=True)
+class _Document:
+    """One document as far as it is valid by itself."""
+
+    policy: Policy
+    raw: Raw
+    named: list[str] = field(default_factory=list[str])
+    """Every agent it speaks of, be it valid or not."""
+    agents: dict[str, Agent | None] = field(default_factory=dict[str, Agent | None])
+    rules: dict[int, Rule] = field(default_factory=dict[int, Rule])
+    whole_rules: bool = True
+    tier: str = ""
+
+    @property
+    def scope(self) -> str:
+        return self.policy.scope
+
+
+def effective(
+    settings: Settings, documents: Sequence[Policy], environ: Mapping[str, str] = os.environ
+) -> Effective:
+    """What holds with these documents, at most one of each scope.
+
+    Args:
+        settings: As loaded.
+        documents: The newest version of each scope.
+        environ: Where the keys of documents' agents are.
+
+    Raises:
+        InvalidRequest: `invalid_policy`; `details["problems"]` has everything that is wrong.
+    """
+    parsed = [_parsed(settings, policy) for policy in documents]
+    base = next((one for one in parsed if one.scope == BASE), None)
+    agents = _agents(settings, base, environ)
+    everybody = _joined([base] if base else [], settings)
+    rules_of = {
+        one.scope: _joined([one, base] if base else [one], settings)
+        for one in parsed
+        if one.scope != BASE and one.rules
+    }
+    by_scope = {one.scope: one for one in parsed}
+    problems = _problems(settings, agents, by_scope, everybody, rules_of)
+    if problems:
+        raise refused(problems)
+    return Effective(
+        settings=settings.model_copy(update={"agents": FrozenDict(agents), "rules": everybody.rules}),
+        rules=everybody,
+        rules_of=rules_of,
+        tiers={one.scope: one.tier for one in parsed if one.tier},
+        versions={one.scope: one.policy.version for one in parsed},
+        revision=max((one.policy.revision for one in parsed), default=0),
+    )
+
+
+def refused(problems: Sequence[Problem]) -> InvalidRequest:
+    """The error that tells all of them."""
+    told = [_told(problem) for problem in dict.fromkeys(problems)]
+    told.sort(key=lambda each: (each["scope"], each["line"] or 0))
+    first = told[0]
+    place = f"line {first['line']}: " if first["line"] else ""
+    where = f"{first['where']}: " if first["where"] else ""
+    count = "1 problem" if len(told) == 1 else f"{len(told)} problems, the first"
+    return InvalidRequest(
+        f"The policy is not valid; {count} in `{first['scope']}`: {place}{where}{first['reason']}.",
+        code="invalid_policy",
+        details={"problems": told[:MAX_PROBLEMS]},
+    )
+
+
+def check_scope(scope: str) -> str:
+    """The scope, if there can be such a one. Raises `InvalidRequest`."""
+    if scope != BASE and not ORGANIZATION.fullmatch(scope):
+        raise InvalidRequest(
+            "A scope is `base` or an organization's id.", param="scope", code="invalid_scope"
+        )
+    return scope
+
+
+def _told(problem: Problem) -> dict[str, Any]:
+    scope, _, line = problem.source.partition(":")
+    return {
+        "scope": scope,
+        "line": int(line) if line.isdecimal() else None,
+        "where": problem.key,
+        "reason": problem.reason,
+    }
+
+
+# -- one document ---------------------------------------------------------------------------------
+
+
+def _parsed(settings: Settings, policy: Policy) -> _Document:
+    root = BaseDocument if policy.scope == BASE else OrganizationDocument
+    read = parse_yaml(policy.scope, policy.text)
+    raw = Raw(policy.scope, settings.environment, root=root)
+    raw.problems += read.problems
+    refuse_secrets(raw, read)
+    raw.values, raw.sources = read.values, read.places
+    document = _Document(policy, raw)
+    for name, value in list(raw.values.items()):
+        if name not in root.model_fields:
+            raw.problems.append(unknown_key(raw, (name,)))
+        elif value is None:
+            del raw.values[name]
+    if policy.scope == BASE:
+        _read_agents(document)
+    elif "tier" in raw.values:
+        document.tier = validated(raw, ("tier",), root.model_fields["tier"].annotation) or ""
+        check_name(raw, ("tier",))
+    _read_rules(document)
+    return document
+
+
+def _read_agents(document: _Document) -> None:
+    raw = document.raw
+    given = raw.values.get("agents", {})
+    if not isinstance(given, dict):
+        raw.problems.append(Problem(raw.source(("agents",)), "agents", "must be a mapping"))
+        return
+    named = cast("dict[str, Any]", given)
+    if len(named) > MAX_AGENTS:
+        reason = f"has more than {MAX_AGENTS} agents"
+        raw.problems.append(Problem(raw.source(("agents",)), "agents", reason))
+        return
+    document.named = list(named)
+    for name, value in named.items():
+        check_name(raw, ("agents", name))
+        agent = None if value is None else validated(raw, ("agents", name), Agent)
+        if value is None or agent is not None:
+            document.agents[name] = agent
+
+
+def _read_rules(document: _Document) -> None:
+    raw = document.raw
+    given = raw.values.get("rules", [])
+    if not isinstance(given, list):
+        raw.problems.append(Problem(raw.source(("rules",)), "rules", "must be a list of rules"))
+        document.whole_rules = False
+        return
+    for index in range(len(cast("list[Any]", given))):
+        rule = validated(raw, ("rules", index), Rule)
+        if rule is None:
+            document.whole_rules = False
+        else:
+            document.rules[index] = rule
+
+
+# -- what they make together ----------------------------------------------------------------------
+
+
+def _agents(
+    settings: Settings, base: _Document | None, environ: Mapping[str, str]
+) -> dict[str, Agent]:
+    """The settings' agents with the base document's laid over them."""
+    agents = dict(settings.agents)
+    if base is None:
+        return agents
+    raw = base.raw
+    parts = Parts(
+        settings.environment,
+        sections={"simulator": settings.simulator},
+        providers=dict(settings.providers),
+    )
+    for name, agent in base.agents.items():
+        path: KeyPath = ("agents", name)
+        if agent is None:
+            if agents.pop(name, None) is None:
+                hint = did_you_mean(name, list(settings.agents))
+                raw.problems.append(
+                    Problem(raw.source(path), dotted(path), f"is no agent of the settings{hint}")
+                )
+            continue
+        foreign = list(_foreign_keys(settings, path, agent))
+        if foreign:
+            raw.problems += [Problem(raw.source(key), dotted(key), why) for key, why in foreign]
+        else:
+            parts.agents[name] = agent
+        agents[name] = agent
+    before = len(raw.problems)
+    fill_endpoints(raw, parts, environ)
+    for at, (variable, key, reason) in enumerate(raw.problems[before:], before):
+        raw.problems[at] = Problem(raw.source(("agents",)), key, f"{variable}: {reason}")
+    agents.update(parts.agents)
+    for name, agent in parts.agents.items():
+        if agent.simulated and settings.simulator.url is None:
+            reason = "has no key here, and no simulator stands in for it"
+            path = ("agents", name)
+            raw.problems.append(Problem(raw.source(path), dotted(path), reason))
+    return agents
+
+
+def _foreign_keys(
+    settings: Settings, path: KeyPath, agent: Agent
+) -> Iterator[tuple[KeyPath, str]]:
+    """A document names only keys that the settings name, and for the addresses they name them for,
+    so that whoever writes it can neither read a secret nor send one elsewhere.
+    """
+    provider = settings.providers.get(agent.provider)
+    if provider is None:
+        return
+    allowed: set[tuple[str | None, str | None]] = {(None, name) for name in provider.api_key_env}
+    for known in settings.agents.values():
+        if known.provider == agent.provider:
+            allowed |= {(one.base_url, one.api_key_env) for one in known.endpoints}
+    names = {name for _, name in allowed}
+    for index, endpoint in enumerate(agent.endpoints):
+        if endpoint.api_key_env is None:
+            continue
+        key = (*path, "endpoints", index, "api_key_env")
+        if endpoint.api_key_env not in names:
+            yield key, "must be a variable that the settings name for this provider"
+        elif (endpoint.base_url, endpoint.api_key_env) not in allowed:
+            yield key, "is not for this address; the settings name the addresses of each key"
+
+
+def _joined(documents: Sequence[_Document], settings: Settings) -> Rules:
+    """The documents' rules in order, then the settings', up to what takes the rest.
+
+    A rule takes the place of a later set's of the same name, or that asks the same.
+    """
+    rules: list[Rule] = []
+    origins: list[Origin] = []
+    sets = [(one.scope, one.rules) for one in documents]
+    for scope, own in [*sets, (SETTINGS, dict(enumerate(settings.rules)))]:
+        taken = [(rule.name, rule.when) for rule in rules]
+        for index, rule in own.items():
+            if not any(rule.name == name or rule.when == when for name, when in taken):
+                rules.append(rule)
+                origins.append(Origin(scope, index))
+        if any(rule.when == "else" for rule in own.values()):
+            break
+    named = [f"{one.scope}.{one.policy.version}" for one in reversed(documents)]
+    return Rules(tuple(rules), tuple(origins), "+".join(named) or "0")
+
+
+def _problems(
+    settings: Settings,
+    agents: Mapping[str, Agent],
+    documents: Mapping[str, _Document],
+    everybody: Rules,
+    rules_of: Mapping[str, Rules],
+) -> list[Problem]:
+    problems = [problem for one in documents.values() for problem in one.raw.problems]
+    whole = all(one.whole_rules for one in documents.values())
+    base = documents.get(BASE)
+    removed = {name for name, agent in (base.agents if base else {}).items() if agent is None}
+    names = list(dict.fromkeys([*agents, *(base.named if base else ())]))
+    names = [name for name in names if name not in removed]
+    for scope, rules in [(BASE, everybody), *rules_of.items()]:
+        parts = Parts(
+            settings.environment,
+            sections={
+                name: getattr(settings, name) for name in Settings.model_fields if name not in APART
+            },
+            providers=dict(settings.providers),
+            provider_names=list(settings.providers),
+            agents=dict(agents),
+            agent_names=names,
+            rules=dict(enumerate(rules.rules)),
+            whole_rules=whole,
+        )
+        for finding in check(parts):
+            if finding.key[0] == "rules" or scope == BASE:
+                problems.append(_placed(finding, scope, rules, documents, removed))
+    return problems
+
+
+def _placed(
+    finding: Finding,
+    scope: str,
+    rules: Rules,
+    documents: Mapping[str, _Document],
+    removed: set[str],
+) -> Problem:
+    """The finding where a person can mend it: in the document that it is about."""
+    key, reason = finding.key, finding.reason
+    if finding.source is not None:
+        reason = f"{finding.source}: {reason}"
+    if key[0] == "rules" and len(key) > 1:
+        index = cast("int", key[1])
+        origin = rules.origins[index]
+        if origin.scope != SETTINGS:
+            document, key = documents[origin.scope], ("rules", origin.index, *key[2:])
+            return Problem(document.raw.source(key), dotted(key), reason)
+        agent = rules.rules[index].agent
+        if agent in removed:
+            key = ("agents", agent)
+            reason = f"cannot be removed: rule `{rules.rules[index].name}` of the settings names it"
+    document = documents.get(BASE if key[0] == "agents" else scope)
+    if document is None or key[:2] not in document.raw.sources:
+        return Problem(scope, dotted(key), f"{reason} (in the settings)")
+    return Problem(document.raw.source(key), dotted(key), reason)
