@@ -7,6 +7,7 @@
     │   ├── UnknownModel    404   no agent of that name
     │   ├── NotFound        404   absent, deleted or another organization's
     │   ├── Unauthenticated 401
+    │   ├── Forbidden       403   this door is for others, or for nobody
     │   ├── Conflict        409   the id is taken, or the state forbids it
     │   ├── TooLarge        413
     │   ├── Busy            429   a limit is reached: mailbox, sessions, sockets
@@ -130,6 +131,14 @@ class Unauthenticated(RequestError):
     code = "invalid_api_key"
     status = 401
     kind = "authentication_error"
+
+
+class Forbidden(RequestError):
+    """This door is for others, or for nobody here."""
+
+    code = "forbidden"
+    status = 403
+    kind = "permission_error"
 
 
 class Conflict(RequestError):

@@ -54,6 +54,7 @@ class PolicyStore(Protocol):
         text: str,
         *,
         expected: int | None = None,
+        after: int | None = None,
         author: str | None = None,
         note: str | None = None,
         rolled_back_to: int | None = None,
@@ -61,6 +62,7 @@ class PolicyStore(Protocol):
         """Keep a new version, in force from now on.
 
         `expected`: the version it follows, 0 for none; `Conflict` (`policy_changed`) if that is
-        no longer the newest.
+        no longer the newest. `after`: the newest revision of any scope that it was checked
+        against; likewise.
         """
         ...
