@@ -99,7 +99,7 @@ class HostShell:
         self._watch = PolicyWatch(
             self._memory.policies, self._renewal.apply, poll_s=settings.routing.poll_s
         )
-        await self._watch.load()
+        await self._watch.look()
         self._runtime = runtime_of(self._host_id, settings, self._memory, desk)
         self._server = HostServer(self._runtime, ray.util.get_node_ip_address())
         address = HostAddress(self._host_id, *await self._server.start(), self._server.token)

@@ -60,10 +60,10 @@ class OrganizationDocument(Section):
 
 
 class Origin(NamedTuple):
-    """Where a rule stands: the scope of its document (or `settings`) and its index there."""
+    """Where a rule stands: the scope of its document (or `settings`) and its place there."""
 
     scope: str
-    index: int
+    place: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,9 @@ def effective(
     if problems:
         raise refused(problems)
     return Effective(
-        settings=settings.model_copy(update={"agents": FrozenDict(agents), "rules": everybody.rules}),
+        settings=settings.model_copy(
+            update={"agents": FrozenDict(agents), "rules": everybody.rules}
+        ),
         rules=everybody,
         rules_of=rules_of,
         tiers={one.scope: one.tier for one in parsed if one.tier},
@@ -271,7 +273,7 @@ def _agents(
                     Problem(raw.source(path), dotted(path), f"is no agent of the settings{hint}")
                 )
             continue
-        foreign = list(_foreign_keys(settings, path, agent))
+        foreign = list(_foreign_keys(settings, path, agent, environ))
         if foreign:
             raw.problems += [Problem(raw.source(key), dotted(key), why) for key, why in foreign]
         else:
@@ -291,7 +293,7 @@ def _agents(
 
 
 def _foreign_keys(
-    settings: Settings, path: KeyPath, agent: Agent
+    settings: Settings, path: KeyPath, agent: Agent, environ: Mapping[str, str]
 ) -> Iterator[tuple[KeyPath, str]]:
     """A document names only keys that the settings name, and for the addresses they name them for,
     so that whoever writes it can neither read a secret nor send one elsewhere.
@@ -303,6 +305,9 @@ def _foreign_keys(
     for known in settings.agents.values():
         if known.provider == agent.provider:
             allowed |= {(one.base_url, one.api_key_env) for one in known.endpoints}
+    # Where the environment gives the provider's address, settings that gave none have it by now.
+    given = environ.get(provider.base_url_env)
+    allowed |= {(None, name) for address, name in allowed if given and address == given}
     names = {name for _, name in allowed}
     for index, endpoint in enumerate(agent.endpoints):
         if endpoint.api_key_env is None:
@@ -360,9 +365,11 @@ def _problems(
             rules=dict(enumerate(rules.rules)),
             whole_rules=whole,
         )
-        for finding in check(parts):
-            if finding.key[0] == "rules" or scope == BASE:
-                problems.append(_placed(finding, scope, rules, documents, removed))
+        problems += [
+            _placed(finding, scope, rules, documents, removed)
+            for finding in check(parts)
+            if scope == BASE or finding.key[:1] == ("rules",)
+        ]
     return problems
 
 
@@ -377,17 +384,17 @@ def _placed(
     key, reason = finding.key, finding.reason
     if finding.source is not None:
         reason = f"{finding.source}: {reason}"
-    if key[0] == "rules" and len(key) > 1:
+    if key[:1] == ("rules",) and len(key) > 1:
         index = cast("int", key[1])
         origin = rules.origins[index]
         if origin.scope != SETTINGS:
-            document, key = documents[origin.scope], ("rules", origin.index, *key[2:])
+            document, key = documents[origin.scope], ("rules", origin.place, *key[2:])
             return Problem(document.raw.source(key), dotted(key), reason)
         agent = rules.rules[index].agent
         if agent in removed:
             key = ("agents", agent)
             reason = f"cannot be removed: rule `{rules.rules[index].name}` of the settings names it"
-    document = documents.get(BASE if key[0] == "agents" else scope)
+    document = documents.get(BASE if key[:1] == ("agents",) else scope)
     if document is None or key[:2] not in document.raw.sources:
         return Problem(scope, dotted(key), f"{reason} (in the settings)")
     return Problem(document.raw.source(key), dotted(key), reason)

@@ -31,7 +31,6 @@ def memory_of(settings: Settings) -> ContextMemory:
             redis_retry_s=context.redis_retry_s,
             migrate_timeout_s=context.migrate_timeout_s,
             hooks=tuple(hook_of(endpoint) for endpoint in settings.webhooks.endpoints),
-            policy_chars=settings.routing.policy_chars,
         ),
     )
 

@@ -52,7 +52,6 @@ class ContextOptions:
         health_timeout_s: For each part's answer to `health`.
         close_timeout_s: For what is under way when this is closed.
         hooks: Webhook endpoints, for which word of turns' ends is put into the outbox.
-        policy_chars: Characters of one policy at most.
     """
 
     hot_ttl_s: float = 3600.0
@@ -74,15 +73,14 @@ class ContextOptions:
     health_timeout_s: float = 1.0
     close_timeout_s: float = 5.0
     hooks: tuple[Hook, ...] = ()
-    policy_chars: int = 200_000
 
 
 class ContextMemory:
     """Implements `contracts.memory.Memory`. One per process and event loop.
 
     `records` is what a gateway reads and creates by itself; `timetable`, `outbox` and `archive`
-    are where errands take their work from; `policies` is what operators have put. A process that never writes or wakes
-    pays for nothing of it: the writer connects with its first write.
+    are where errands take their work from; `policies` is what operators have put. A process that
+    never writes or wakes pays for nothing of it: the writer connects with its first write.
     """
 
     def __init__(
@@ -132,7 +130,7 @@ class ContextMemory:
         self.timetable = Timetable(self._postgres)
         self.outbox = Outbox(self._postgres)
         self.archive = Archive(self._postgres)
-        self.policies = Policies(self._postgres, o.policy_chars)
+        self.policies = Policies(self._postgres)
 
     async def open(self, *, migrations: bool = True) -> None:
         """Migrate and connect. Redis need not be there.

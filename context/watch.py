@@ -46,6 +46,7 @@ class PolicyWatch:
         self._seen = 0
         self._waited_s = 0.0
         self._away = False
+        self._one_at_a_time = asyncio.Lock()
         self.revision = 0
         """Of what is in force here; 0: settings alone."""
         self.problem: str | None = None
@@ -56,19 +57,21 @@ class PolicyWatch:
         """The newest version of each scope, as far as it was seen."""
         return tuple(self._known.values())
 
-    async def load(self) -> None:
-        """The first look, before anything is served. Raises `StoreUnavailable`.
+    async def look(self) -> None:
+        """Look now; the first time before anything is served. Raises `StoreUnavailable`.
 
-        Policies that cannot be had here are a problem, not an error: settings are in force then.
+        Policies that cannot be had here are a problem, not an error: what was in force stays, at
+        first settings alone.
         """
-        await self._look()
+        async with self._one_at_a_time:
+            await self._look()
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await self._sleep(self._poll_s)
             try:
-                await self._look()
+                await self.look()
             except StoreUnavailable as error:
                 if not self._away:
                     log.warning("policies stay as they are: %s", error.message)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from console import static_directory
 from contracts.errors import Busy, NotFound, TroupeError
 from gateway import (
+    admin,
     chat,
     conversations,
     document,
@@ -29,8 +30,15 @@ from gateway.scope import RequestContext
 from gateway.socket import websocket_endpoint
 
 _SOCKET_PATH = re.compile(r"/v1/conversations/([^/]{1,64})/ws")
-_EXPOSED = ("x-request-id", "retry-after")
-_ALLOWED = ("authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id")
+_EXPOSED = ("x-request-id", "retry-after", "etag")
+_ALLOWED = (
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "last-event-id",
+    "x-request-id",
+)
 
 
 def build_app(services: Services) -> ASGIApp:
@@ -41,6 +49,7 @@ def build_app(services: Services) -> ASGIApp:
         api_keys=options.api_keys,
         organization=options.organization,
         cors_origins=options.cors_origins,
+        admin_key=options.admin_key,
         ticket_ttl_s=options.ticket_ttl_s,
     )
 
@@ -79,7 +88,7 @@ def build_app(services: Services) -> ASGIApp:
         app = CORSMiddleware(
             app,
             allow_origins=options.cors_origins,
-            allow_methods=("GET", "POST", "DELETE"),
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
             allow_headers=_ALLOWED,
             expose_headers=_EXPOSED,
         )
@@ -90,7 +99,7 @@ def _http(services: Services, doors: Doors) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.doors = doors
-    parts = (responses, conversations, schedules, chat, models, tickets, health)
+    parts = (responses, conversations, schedules, chat, models, tickets, admin, health)
     for part in parts:
         app.include_router(part.router)
     errors.install(app, [route for part in parts for route in part.router.routes])

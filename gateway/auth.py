@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 import orjson
 from starlette.types import Scope
 
-from contracts.errors import Unauthenticated
+from contracts.errors import Forbidden, Unauthenticated
 
 _TICKET = "ws"
 _LOCAL_NAMES = frozenset({"localhost", "ip6-localhost"})
@@ -45,6 +45,8 @@ class Doors:
         api_keys: Keys that are let in from anywhere.
         organization: Whom all callers act for.
         cors_origins: Further origins whose pages may use an open door.
+        admin_key: Lets operators in; None: nobody where there are keys, else whom the open door
+            lets in.
         ticket_ttl_s: How long a ticket is good for.
         clock: Unix seconds.
     """
@@ -56,11 +58,13 @@ class Doors:
         api_keys: tuple[str, ...],
         organization: str,
         cors_origins: tuple[str, ...] = (),
+        admin_key: str | None = None,
         ticket_ttl_s: float = 60.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._open = open_doors
         self._keys = [hashlib.sha256(key.encode()).digest() for key in api_keys if key]
+        self._operators = [hashlib.sha256(admin_key.encode()).digest()] if admin_key else []
         self._organization = organization
         self._origins = frozenset(cors_origins)
         self._ttl_s = ticket_ttl_s
@@ -73,7 +77,7 @@ class Doors:
     def admit(self, scope: Scope) -> Principal:
         """Who is asking, by key or by an open door. Raises `Unauthenticated`."""
         given = _bearer(scope)
-        if given is not None and self._knows(given):
+        if given is not None and _knows(self._keys, given):
             return Principal(self._organization)
         if self._open and self._is_local(scope):
             return Principal(self._organization)
@@ -82,6 +86,27 @@ class Doors:
                 "No API key. Send it as `Authorization: Bearer <key>`.", code="missing_api_key"
             )
         raise Unauthenticated("The API key is not known.")
+
+    def admit_operator(self, scope: Scope) -> None:
+        """Let in who may change what holds for everybody.
+
+        Raises:
+            Unauthenticated: There is a key for that, and it was not given.
+            Forbidden: There is none, and the doors are not open.
+        """
+        if not self._operators:
+            if self._open and self._is_local(scope):
+                return
+            raise Forbidden(
+                "The operators' API is closed: no admin key is set.", code="admin_disabled"
+            )
+        given = _bearer(scope)
+        if given is None:
+            raise Unauthenticated(
+                "No admin key. Send it as `Authorization: Bearer <key>`.", code="missing_api_key"
+            )
+        if not _knows(self._operators, given):
+            raise Unauthenticated("The admin key is not known.")
 
     def admit_socket(self, scope: Scope) -> Principal:
         """As `admit`, but a ticket in the query opens the door as well."""
@@ -128,13 +153,6 @@ class Doors:
 
     # -- keys and places --------------------------------------------------------------------------
 
-    def _knows(self, given: bytes) -> bool:
-        digest = hashlib.sha256(given).digest()
-        known = False
-        for key in self._keys:  # all of them: the time taken must not tell which one matched
-            known |= hmac.compare_digest(key, digest)
-        return known
-
     def _is_local(self, scope: Scope) -> bool:
         """Whether the caller is a program or a page of this machine.
 
@@ -159,6 +177,14 @@ class Doors:
 
     def _is_welcome(self, origin: str) -> bool:
         return origin in self._origins or _is_local_name(_host_of(origin))
+
+
+def _knows(keys: list[bytes], given: bytes) -> bool:
+    digest = hashlib.sha256(given).digest()
+    known = False
+    for key in keys:  # all of them: the time taken must not tell which one matched
+        known |= hmac.compare_digest(key, digest)
+    return known
 
 
 def _bearer(scope: Scope) -> bytes | None:

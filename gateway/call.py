@@ -89,6 +89,21 @@ def naming(param: str) -> Generator[None, None, None]:
 Caller = Annotated[Call, Depends(_call)]
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorsCall:
+    """One request behind the operators' door: it acts for no organization."""
+
+    services: Services
+    request: Request
+
+
+def _operators_call(request: Request) -> OperatorsCall:
+    return OperatorsCall(request.app.state.services, request)
+
+
+Operator = Annotated[OperatorsCall, Depends(_operators_call)]
+
+
 def well_formed(value: str, prefix: str, param: str) -> str:
     """`value` if it has the form of such an id; else it names nothing. Raises `NotFound`."""
     if len(value) > ID_CHARS or not is_id(value, prefix):

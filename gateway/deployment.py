@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ray import serve
@@ -12,11 +13,14 @@ from config.orders import orders
 from config.stores import memory_of
 from contracts.hosts import Locator
 from contracts.ids import new_id
+from contracts.tasks import spawn
 from errands.crew import Crew
 from gateway.app import build_app
 from gateway.drain import Drain, Generation
 from gateway.link import Link
-from gateway.options import AgentCard, GatewayOptions, InputLimits, ScheduleLimits, Services
+from gateway.options import GatewayOptions, InputLimits, ScheduleLimits, Services
+from gateway.rulebook import Rulebook
+from gateway.standing import standing
 from gateway.uvicorn_socket import install
 from gateway.wire import WireHost
 
@@ -54,12 +58,22 @@ class GatewayShell:
         self._generation = generation
         self._directory = connect(settings)
         self._crew: Crew | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     async def __serve_build_asgi_app__(self) -> Any:
         install()
         settings, directory = self._settings, self._directory
         memory = memory_of(settings)
         await memory.open()
+        rulebook = Rulebook(
+            memory.policies,
+            partial(standing, settings),
+            scopes=settings.routing.policy_scopes,
+            chars=settings.routing.policy_chars,
+            poll_s=settings.routing.poll_s,
+        )
+        await rulebook.watch.look()
+        self._watcher = spawn(rulebook.watch.run(), name="gateway-policies")
         link = Link(
             new_id("gw"),
             directory,
@@ -93,7 +107,7 @@ class GatewayShell:
             Services(
                 link,
                 memory.records,
-                cards(settings),
+                rulebook,
                 health,
                 options(settings),
                 memory.timetable,
@@ -111,21 +125,15 @@ async def hosts_health(directory: Locator) -> str:
         return "the Directory does not answer"
 
 
-def cards(settings: Settings) -> tuple[AgentCard, ...]:
-    """The agents as callers see them."""
-    return tuple(
-        AgentCard(name, agent.description, agent.provider, agent.simulated)
-        for name, agent in settings.agents.items()
-    )
-
-
 def options(settings: Settings) -> GatewayOptions:
     """The gateway's plain values."""
     gateway, limits, key = settings.gateway, settings.limits, settings.auth.api_key
+    admin_key = settings.auth.admin_key
     return GatewayOptions(
         open_doors=key is None,
         api_keys=(key.get_secret_value(),) if key else (),
         organization=settings.auth.organization,
+        admin_key=admin_key.get_secret_value() if admin_key else None,
         cors_origins=tuple(gateway.cors_origins),
         ticket_ttl_s=gateway.ticket_ttl_s,
         open_requests=gateway.max_sockets,

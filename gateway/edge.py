@@ -26,6 +26,7 @@ access = logging.getLogger("troupe.access")
 # Serve would let any caller lengthen its own time limit, or keep its work after it has left.
 _SERVE_HEADERS = frozenset({b"x-request-timeout-seconds", b"x-request-disconnect-disabled"})
 _BEHIND_THE_DOOR = "/v1/"
+_FOR_OPERATORS = "/admin/v1/"
 _PAGE_POLICY = (
     b"default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; style-src 'self'; "
     b"script-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
@@ -108,7 +109,7 @@ class Edge:
         began = time.perf_counter()
         status = 0
         added = [*_COMMON_HEADERS, (b"x-request-id", context.request_id.encode())]
-        if scope["path"].startswith(_BEHIND_THE_DOOR):
+        if scope["path"].startswith((_BEHIND_THE_DOOR, _FOR_OPERATORS)):
             added.append((b"cache-control", b"no-store"))
 
         async def sending(message: Message) -> None:
@@ -126,6 +127,8 @@ class Edge:
                 context.principal = self._doors.admit(scope)
                 if full := self._full():
                     raise full
+            elif scope["path"].startswith(_FOR_OPERATORS):
+                self._doors.admit_operator(scope)
             await self._app(scope, await self._body(scope, receive), sending)
         except TroupeError as error:
             await error_response(error, context.request_id)(scope, receive, sending)

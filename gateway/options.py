@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gateway.drain import Drain
 from gateway.link import Link
 from gateway.ports import Records, Schedules
+from gateway.rulebook import Rulebook
 
 AUTO = "auto"
 """The `model` that leaves the choice of the agent to the rules."""
@@ -61,6 +62,7 @@ class GatewayOptions:
             where nothing but loopback reaches whatever proxy stands before the gateway.
         api_keys: Bearer keys that are let in from anywhere.
         organization: Whom those callers act for.
+        admin_key: Bearer key of operators; None: closed, unless the doors are open.
         cors_origins: Origins whose pages may call the API; empty means none.
         ticket_ttl_s: How long a WebSocket ticket opens the door.
         open_requests: WebSockets, streams and requests open at once.
@@ -74,6 +76,7 @@ class GatewayOptions:
     open_doors: bool = False
     api_keys: tuple[str, ...] = ()
     organization: str = "org_default"
+    admin_key: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
     ticket_ttl_s: float = 60.0
     open_requests: int = 8_000
@@ -87,26 +90,16 @@ class GatewayOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class AgentCard:
-    """An agent as callers see it."""
-
-    name: str
-    description: str = ""
-    owner: str = "troupe"
-    simulated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
     """Everything the routes work with.
 
-    `drain` knows what is open. `health` names each dependency (`postgres`, `redis`, `hosts`) and
-    says `ok` or, in a few words that may be shown to anybody, what is wrong.
+    `rulebook` knows the agents, `drain` what is open. `health` names each dependency (`postgres`,
+    `redis`, `hosts`) and says `ok` or, in a few words that may be shown to anybody, what is wrong.
     """
 
     link: Link
     records: Records
-    agents: tuple[AgentCard, ...]
+    rulebook: Rulebook
     health: Callable[[], Awaitable[dict[str, str]]]
     options: GatewayOptions
     schedules: Schedules
@@ -114,4 +107,4 @@ class Services:
 
     def knows_agent(self, name: str) -> bool:
         """Whether `name` may stand in `model`."""
-        return name == AUTO or any(agent.name == name for agent in self.agents)
+        return name == AUTO or any(card.name == name for card in self.rulebook.standing.cards)

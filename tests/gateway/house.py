@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -21,6 +23,7 @@ import uvicorn
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from actors.runtime import HostRuntime
+from config.load import load
 from context.memory import ContextMemory
 from contracts.agents import Agent
 from contracts.commands import SessionKey
@@ -30,11 +33,27 @@ from contracts.tasks import spawn
 from gateway.app import build_app
 from gateway.drain import Drain
 from gateway.link import Link
-from gateway.options import AgentCard, GatewayOptions, Services
+from gateway.options import GatewayOptions, Services
+from gateway.rulebook import Rulebook
+from gateway.standing import standing
 from gateway.uvicorn_socket import LeanSocket
 from tests.support.runtime import OneHost, ScriptedAgent, make_runtime
 
-CARDS = (AgentCard("echo", "Says what it is told.", "tests", True), AgentCard("other"))
+SETTINGS = load(
+    {
+        "TROUPE_SIMULATOR__URL": "http://127.0.0.1:9",
+        "TROUPE_AGENTS": json.dumps(
+            {
+                "gpt": None,
+                "gemini": None,
+                "echo": {"provider": "openai", "model": "m", "description": "Says what it hears."},
+                "other": {"provider": "openai", "model": "m"},
+            }
+        ),
+        "TROUPE_RULES": '[{"name": "rest", "when": "else", "agent": "echo"}]',
+    }
+)
+"""What the gateway believes its agents to be; the host's are scripted."""
 
 # Never used; but to load it for each client takes longer than most tests.
 _TLS = ssl.create_default_context()
@@ -101,6 +120,10 @@ class House:
     health: dict[str, str]
     client: AsyncOpenAI
     http: httpx2.AsyncClient
+
+    @property
+    def rulebook(self) -> Rulebook:
+        return self.services.rulebook
 
     def key(self, session_id: str) -> SessionKey:
         return SessionKey(self.org, session_id)
@@ -219,8 +242,9 @@ async def open_house(
         )
         stack.push_async_callback(link.close)
         given = GatewayOptions(**{"open_doors": not keys, "organization": org, **options})
+        rulebook = Rulebook(memory.policies, partial(standing, SETTINGS))
         services = Services(
-            link, memory.records, CARDS, ask_health, given, memory.timetable, Drain(drain_s)
+            link, memory.records, rulebook, ask_health, given, memory.timetable, Drain(drain_s)
         )
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(

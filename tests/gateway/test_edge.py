@@ -356,8 +356,8 @@ async def test_models_are_the_agents_and_auto(house: House) -> None:
     assert list(models) == ["echo", "other", "auto"]
     echo = await house.client.models.retrieve("echo")
     assert echo == models["echo"]
-    assert echo.owned_by == "tests"
-    assert echo.troupe == {"description": "Says what it is told.", "simulated": True}  # type: ignore[attr-defined]
+    assert echo.owned_by == "openai"
+    assert echo.troupe == {"description": "Says what it hears.", "simulated": True}  # type: ignore[attr-defined]
     answer = await house.http.get("/v1/models/nobody")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "model_not_found"
