@@ -17,6 +17,7 @@ from context.policies import Policies
 from context.postgres import Postgres
 from context.records import Records
 from context.replay import events_since
+from context.routed import Routes
 from context.schedules import Timetable
 from context.wake import Waker
 from context.writer import Writer
@@ -79,8 +80,9 @@ class ContextMemory:
     """Implements `contracts.memory.Memory`. One per process and event loop.
 
     `records` is what a gateway reads and creates by itself; `timetable`, `outbox` and `archive`
-    are where errands take their work from; `policies` is what operators have put. A process that
-    never writes or wakes pays for nothing of it: the writer connects with its first write.
+    are where errands take their work from; `policies` is what operators have put, `routes` what
+    rules have decided. A process that never writes or wakes pays for nothing of it: the writer
+    connects with its first write.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class ContextMemory:
         self.outbox = Outbox(self._postgres)
         self.archive = Archive(self._postgres)
         self.policies = Policies(self._postgres)
+        self.routes = Routes(self._postgres)
 
     async def open(self, *, migrations: bool = True) -> None:
         """Migrate and connect. Redis need not be there.

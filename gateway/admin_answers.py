@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -53,3 +53,66 @@ class CheckObject(Shape):
     valid: Literal[True]
     agents: list[str]
     rules: list[str] = Field(description="The rules' names in their order.")
+
+
+class RoutesObject(Shape):
+    """Rules in their order."""
+
+    org: str | None
+    version: str = Field(description="Of the policies they come from; 0 stands for settings.")
+    rules: list[dict[str, Any]] = Field(
+        description="Each as it was written, with `from`: an organization, `base` or `settings`."
+    )
+
+
+class StepObject(Shape):
+    """What a rule said of the message."""
+
+    rule: str
+    from_: str = Field(alias="from")
+    when: Any
+    outcome: Literal["match", "no", "failed", "skipped"]
+    why: str
+
+
+class ExplainObject(Shape):
+    """The way of a message."""
+
+    version: str
+    path: list[StepObject]
+    agent: str | None = Field(description="None: only a model can tell.")
+    reason: str
+    leads_to: dict[str, Any] = Field(description="Where the rule that matched leads, as written.")
+    candidates: list[dict[str, Any]]
+
+
+class ChosenObject(Shape):
+    """A decision in short."""
+
+    agent: str | None
+    rule: str | None
+    version: str | None
+
+
+class ChangeObject(Shape):
+    """A message that would go elsewhere."""
+
+    response_id: str
+    conversation: str
+    text: str = Field(description="How it begins.")
+    before: ChosenObject
+    after: ChosenObject
+    reason: str
+
+
+class ReplayObject(Shape):
+    """What would change."""
+
+    org: str
+    version: str
+    compared: Count
+    same: Count
+    undecided: Count = Field(description="Those that only a model could lead.")
+    changes: list[ChangeObject]
+    has_more: bool
+    last_id: str | None

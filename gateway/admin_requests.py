@@ -6,9 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.fields import Body, Clean
+from gateway.fields import Body, Clean, Metadata, Name, Said
+from gateway.requests import LAST_SECOND
 
 Note = Annotated[Clean, Field(max_length=200)]
+Organization = Annotated[str, Field(pattern=r"^org_[a-z0-9_]{1,60}$")]
+Scope = Annotated[str, Field(pattern=r"^(base|org_[a-z0-9_]{1,60})$")]
+Time = Annotated[float, Field(ge=0, le=LAST_SECOND)]
 VersionNumber = Annotated[int, Field(ge=1, le=9_007_199_254_740_991)]
 
 
@@ -35,3 +39,46 @@ class RollBack(Body):
     version: VersionNumber
     author: Note | None = None
     note: Note | None = None
+
+
+class RoutesQuery(AdminQuery):
+    """Whose rules."""
+
+    org: Organization | None = Field(None, description="None: who has none of their own.")
+
+
+class SessionFacts(Body):
+    """What rules may ask of the conversation."""
+
+    agent: Name | None = Field(None, description="Who answered last.")
+    turns: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    failures: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        0, description="Turns that failed in a row until now."
+    )
+
+
+class Explain(Body):
+    """A message, as a caller would send it."""
+
+    text: Said
+    org: Organization | None = None
+    user: Name | None = None
+    model: Name = "auto"
+    metadata: Metadata | None = None
+    session: SessionFacts = SessionFacts()
+    now: Time | None = Field(None, description="Unix seconds.")
+
+
+class Replay(Body):
+    """Which messages, and which rules."""
+
+    since: Time = Field(description="Unix seconds.")
+    scope: Scope = "base"
+    text: Clean | None = Field(None, description="A policy for `scope`. None: what is in force.")
+    org: Organization | None = Field(
+        None, description="Whose messages. None: of the scope, or of this gateway's callers."
+    )
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    before: Annotated[Clean, Field(max_length=64)] | None = Field(
+        None, description="The `last_id` of the answer before, to go on."
+    )

@@ -20,6 +20,7 @@ from gateway import (
     models,
     pages,
     responses,
+    routes,
     schedules,
     tickets,
 )
@@ -99,7 +100,7 @@ def _http(services: Services, doors: Doors) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.doors = doors
-    parts = (responses, conversations, schedules, chat, models, tickets, admin, health)
+    parts = (responses, conversations, schedules, chat, models, tickets, admin, routes, health)
     for part in parts:
         app.include_router(part.router)
     errors.install(app, [route for part in parts for route in part.router.routes])

@@ -112,6 +112,7 @@ class GatewayShell:
                 options(settings),
                 memory.timetable,
                 drain,
+                memory.routes,
             )
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.drain import Drain
 from gateway.link import Link
-from gateway.ports import Records, Schedules
+from gateway.ports import Records, Routed, Schedules
 from gateway.rulebook import Rulebook
 
 AUTO = "auto"
@@ -104,6 +104,7 @@ class Services:
     options: GatewayOptions
     schedules: Schedules
     drain: Drain
+    routed: Routed
 
     def knows_agent(self, name: str) -> bool:
         """Whether `name` may stand in `model`."""

@@ -5,10 +5,11 @@ Everything that changes an existing session goes through the link, to the sessio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from contracts.commands import InputItem, SessionKey
+from contracts.decisions import RoutingInput
 from contracts.errands import Schedule
 from contracts.messages import Message, ResponseRecord
 
@@ -94,3 +95,24 @@ class Schedules(Protocol):
     async def one(self, key: SessionKey, schedule_id: str) -> Schedule: ...
 
     async def remove(self, key: SessionKey, schedule_id: str) -> None: ...
+
+
+class RoutedMessage(Protocol):
+    """A message as the rules saw it, and what was decided then."""
+
+    @property
+    def response_id(self) -> str: ...
+    @property
+    def given(self) -> RoutingInput: ...
+    @property
+    def decision(self) -> Mapping[str, Any]: ...
+
+
+class Routed(Protocol):
+    """What rules have decided. Raises as `Records` does."""
+
+    async def since(
+        self, org_id: str, since: float, *, model: str, limit: int, before: str | None = None
+    ) -> Sequence[RoutedMessage]:
+        """The organization's messages since a time, the newest first."""
+        ...

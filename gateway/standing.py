@@ -22,7 +22,10 @@ def standing(settings: Settings, policies: Sequence[Policy]) -> Standing:
 
     def listing(rules: Rules) -> Listing:
         rows = tuple(
-            {**rule.model_dump(mode="json", exclude_defaults=True), "from": origin.scope}
+            {
+                **rule.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+                "from": origin.scope,
+            }
             for rule, origin in zip(rules.rules, rules.origins, strict=True)
         )
         compiled = compile_rules([rule_spec(rule) for rule in rules.rules], agents)

@@ -244,7 +244,14 @@ async def open_house(
         given = GatewayOptions(**{"open_doors": not keys, "organization": org, **options})
         rulebook = Rulebook(memory.policies, partial(standing, SETTINGS))
         services = Services(
-            link, memory.records, rulebook, ask_health, given, memory.timetable, Drain(drain_s)
+            link,
+            memory.records,
+            rulebook,
+            ask_health,
+            given,
+            memory.timetable,
+            Drain(drain_s),
+            memory.routes,
         )
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(

@@ -88,7 +88,8 @@ class Stage:
             None,
             self.options,
             None,
-            self.drain,  # type: ignore[arg-type]
+            self.drain,
+            None,  # type: ignore[arg-type]
         )
         endpoint = websocket_endpoint(
             services,

@@ -1,0 +1,124 @@
+"""Rules for operators: listed, explained, and tried on what was said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.gateway.house import House, Stores, open_house
+
+TRY = "rules:\n  - name: rhymes\n    when: {keywords: rhyme}\n    agent: other\n"
+
+
+@pytest.fixture
+async def house(stores: Stores) -> AsyncIterator[House]:
+    async with open_house(stores) as house:
+        await house.database.execute("DELETE FROM policies")
+        yield house
+        await house.database.execute("DELETE FROM policies")
+
+
+async def post(house: House, path: str, **body: Any) -> Any:
+    answer = await house.http.post(f"/admin/v1/routes/{path}", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def say(house: House, text: str, model: str = "auto") -> str:
+    house.agent.answer("Very", " well.")
+    return (await house.client.responses.create(model=model, input=text)).id
+
+
+async def test_rules_are_listed_with_where_they_come_from(house: House) -> None:
+    await house.http.put("/admin/v1/policies/org_verse", content=TRY)
+    answer = await house.http.get("/admin/v1/routes?org=org_verse")
+    assert answer.json() == {
+        "org": "org_verse",
+        "version": "org_verse.1",
+        "rules": [
+            {
+                "name": "rhymes",
+                "when": {"keywords": "rhyme"},
+                "agent": "other",
+                "from": "org_verse",
+            },
+            {"name": "rest", "when": "else", "agent": "echo", "from": "settings"},
+        ],
+    }
+    everybody = (await house.http.get("/admin/v1/routes")).json()
+    assert (everybody["version"], [rule["name"] for rule in everybody["rules"]]) == ("0", ["rest"])
+
+
+async def test_the_way_of_a_message_is_shown(house: House) -> None:
+    await house.http.put("/admin/v1/policies/base", content=TRY)
+    told = await post(house, "explain", text="Give me a rhyme.")
+    assert [(step["rule"], step["from"], step["outcome"]) for step in told["path"]] == [
+        ("rhymes", "base", "match"),
+        ("rest", "settings", "skipped"),
+    ]
+    assert (told["agent"], told["version"]) == ("other", "base.1")
+    assert told["leads_to"] == {"agent": "other"}
+    assert "rhyme" in told["reason"]
+    plain = await post(house, "explain", text="Give me prose.", user="ada", metadata={"a": "b"})
+    assert [step["outcome"] for step in plain["path"]] == ["no", "match"]
+    assert plain["agent"] == "echo"
+
+
+async def test_who_names_an_agent_is_led_by_no_rule(house: House) -> None:
+    told = await post(house, "explain", text="rhyme", model="echo")
+    assert (told["agent"], told["path"]) == ("echo", [])
+    unknown = await house.http.post(
+        "/admin/v1/routes/explain", json={"text": "x", "model": "nobody"}
+    )
+    assert unknown.json()["error"]["code"] == "model_not_found"
+
+
+async def test_a_replay_shows_what_would_change_and_keeps_nothing(house: House) -> None:
+    since = time.time() - 1
+    rhyme, prose = await say(house, "A rhyme, please."), await say(house, "Prose, please.")
+    await say(house, "A rhyme by name.", model="echo")
+    told = await post(house, "replay", since=since, text=TRY)
+    assert (told["org"], told["compared"], told["same"]) == (house.org, 2, 1)
+    (change,) = told["changes"]
+    assert change["response_id"] == rhyme
+    assert change["text"] == "A rhyme, please."
+    assert (change["before"]["agent"], change["before"]["rule"]) == ("echo", "rest")
+    assert change["after"] == {"agent": "other", "rule": "rhymes", "version": "base.1"}
+    assert (told["has_more"], told["last_id"]) == (False, rhyme)
+    assert (await house.http.get("/admin/v1/policies/base")).json()["version"] == 0
+    assert (await post(house, "replay", since=since))["changes"] == [], "by what is in force"
+
+    page = await post(house, "replay", since=since, text=TRY, limit=1)
+    assert (page["compared"], page["has_more"], page["last_id"]) == (1, True, prose)
+    rest = await post(house, "replay", since=since, text=TRY, limit=1, before=prose)
+    assert [change["response_id"] for change in rest["changes"]] == [rhyme]
+
+
+async def test_another_organization_s_messages_are_not_read(house: House, stores: Stores) -> None:
+    since = time.time() - 1
+    await say(house, "A rhyme, please.")
+    async with open_house(stores) as other:
+        assert (await post(other, "replay", since=since, text=TRY))["compared"] == 0
+        assert (await post(other, "replay", since=since, org=house.org))["compared"] == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("explain", {}, "missing_required_parameter"),
+        ("explain", {"text": ""}, "invalid_value"),
+        ("explain", {"text": "x", "session": {"agent": 1}}, "invalid_type"),
+        ("replay", {"since": 0, "text": "agents: ["}, "invalid_policy"),
+        ("replay", {"since": 0, "scope": "org_a", "org": "org_b"}, "invalid_scope"),
+        ("replay", {"since": 0, "limit": 5000}, "invalid_value"),
+        ("replay", {"since": -1}, "invalid_value"),
+    ],
+)
+async def test_what_makes_no_sense_is_refused(
+    house: House, path: str, body: dict[str, Any], code: str
+) -> None:
+    answer = await house.http.post(f"/admin/v1/routes/{path}", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
