@@ -50,10 +50,10 @@ class RoutesQuery(AdminQuery):
 class SessionFacts(Body):
     """What rules may ask of the conversation."""
 
-    agent: Name | None = Field(None, description="Who answered last.")
+    agent: Name | None = Field(default=None, description="Who answered last.")
     turns: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     failures: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        0, description="Turns that failed in a row until now."
+        default=0, description="Turns that failed in a row until now."
     )
 
 
