@@ -27,6 +27,8 @@ S = TypeVar("S", bound=Section)
 MIN_KEY_CHARS = 16
 MIN_SECRET_BYTES = 16
 RESERVED_AGENTS = ("auto",)
+ONE_API = ("gemini",)
+"""Providers that leave no choice of API."""
 
 
 class Finding(NamedTuple):
@@ -144,6 +146,8 @@ def _agents(parts: Parts) -> Iterator[Finding]:
             hint = did_you_mean(agent.provider, parts.provider_names)
             yield Finding((*path, "provider"), f"must be one of {known}{hint}")
             continue
+        if agent.api is not None and agent.provider in ONE_API:
+            yield Finding((*path, "api"), f"must be left out; {agent.provider} has one API")
         if simulator and simulator.mode == "never":
             yield from _real(name, agent, parts.providers.get(agent.provider))
         yield from _summaries(path, agent, parts.agent_names)

@@ -9,7 +9,6 @@ nothing.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
@@ -28,7 +27,6 @@ from config.values import FrozenDict, Name, Section, Table
 from contracts.errors import InvalidRequest
 from contracts.policies import BASE, Policy
 
-ORGANIZATION = re.compile(r"org_[a-z0-9_]{1,60}")
 SETTINGS = "settings"
 """Stands for the scope of a rule that no document holds."""
 MAX_AGENTS = 500
@@ -170,15 +168,6 @@ def refused(problems: Sequence[Problem]) -> InvalidRequest:
     )
 
 
-def check_scope(scope: str) -> str:
-    """The scope, if there can be such a one. Raises `InvalidRequest`."""
-    if scope != BASE and not ORGANIZATION.fullmatch(scope):
-        raise InvalidRequest(
-            "A scope is `base` or an organization's id.", param="scope", code="invalid_scope"
-        )
-    return scope
-
-
 def _told(problem: Problem) -> dict[str, Any]:
     scope, _, line = problem.source.partition(":")
     return {
@@ -285,7 +274,7 @@ def _agents(
         raw.problems[at] = Problem(raw.source(("agents",)), key, f"{variable}: {reason}")
     agents.update(parts.agents)
     for name, agent in parts.agents.items():
-        if agent.simulated and settings.simulator.url is None:
+        if settings.simulator.mode != "never" and agent.simulated and not settings.simulator.url:
             reason = "has no key here, and no simulator stands in for it"
             path = ("agents", name)
             raw.problems.append(Problem(raw.source(path), dotted(path), reason))

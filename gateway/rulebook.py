@@ -79,7 +79,7 @@ class Rulebook:
     Args:
         store: Keeps the policies.
         read: What holds with these policies; takes its time, and raises `InvalidRequest`
-            (`invalid_policy`, or `invalid_scope` where there is no such scope).
+            (`invalid_policy`).
         scopes: Policies in force at most.
         chars: Of one policy at most; a longer one is not even read.
         poll_s: Seconds between two looks for what others have put.

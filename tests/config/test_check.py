@@ -160,3 +160,27 @@ def test_who_sums_up_is_an_agent_and_leaves_room(overlay, problems):
     overlay("agents: {gpt: {summarize_with: gemini, context_tokens: 2000}}")
     assert load({}, directory).agents["gpt"].summarize_with == "gemini"
     assert load({}, directory).agents["gemini"].summarize_with is None
+
+
+def test_a_provider_with_one_api_leaves_no_choice(directory, problems):
+    found = problems({"TROUPE_AGENTS__GEMINI__API": "chat"}, directory)
+    reason = "must be left out; gemini has one API"
+    assert found == [("TROUPE_AGENTS__GEMINI__API", "agents.gemini.api", reason)]
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("a-key-of-sixteen", "must not be the API's key, which is not for operators alone"),
+        ("short", "must have at least 16 characters"),
+        ("with a space, and long", "must be printable ASCII without spaces, to travel in a header"),
+    ],
+)
+def test_the_operators_key_is_a_good_one_and_theirs_alone(
+    key, reason, directory, problems, production
+):
+    found = problems({**production, "TROUPE_ADMIN_KEY": key}, directory)
+    assert found == [("TROUPE_ADMIN_KEY", "auth.admin_key", reason)]
+    assert load(production, directory).auth.admin_key is None
+    settings = load({**production, "TROUPE_ADMIN_KEY": "another-of-sixteen"}, directory)
+    assert "another-of-sixteen" not in repr(settings)

@@ -1,0 +1,153 @@
+"""What a desk works with changes as policies do, under turns that go on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from actors.desk import Desk, Seat
+from actors.renewal import Renewal
+from actors.seating import seat_of
+from actors.seats import in_force
+from agents.pool import POOL
+from agents.streaming import StreamingAgent
+from config.agents import Agent
+from config.load import load
+from config.settings import Settings
+from contracts.decisions import RoutingInput
+from contracts.errors import InvalidRequest
+from contracts.policies import BASE, Policy
+
+SETTINGS = load({"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"})
+POET = "agents:\n  poet: {provider: openai, model: %s}\n"
+TO_POET = "rules:\n  - {name: verse, when: {keywords: rhyme}, agent: poet}\n"
+TURN_S = SETTINGS.hosts.max_turn_s
+
+
+def base(text: str, version: int = 1) -> Policy:
+    return Policy(BASE, version, version, text, 0.0)
+
+
+class Stage:
+    """A desk whose time passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.desk = Desk(in_force(SETTINGS))
+        self.waits: list[tuple[float, asyncio.Event]] = []
+        self.renewal = Renewal(SETTINGS, self.desk, self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        over = asyncio.Event()
+        self.waits.append((seconds, over))
+        await over.wait()
+
+    def adapter(self, name: str) -> StreamingAgent:
+        seat = self.desk.seat(name)
+        assert seat is not None
+        agent = seat.first.agent
+        assert isinstance(agent, StreamingAgent)
+        return agent
+
+    async def choice(self, text: str, org_id: str = "") -> str:
+        _, seat = await self.desk.choose("auto", RoutingInput(text, {}, org_id=org_id))
+        return seat.name
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    before = len(POOL)
+    stage = Stage()
+    yield stage
+    await stage.renewal.aclose()
+    await stage.desk.aclose()
+    assert len(POOL) == before, "every connection pool is given back"
+
+
+async def test_a_new_agent_and_its_rule_hold_for_the_next_message(stage: Stage) -> None:
+    assert await stage.choice("a rhyme") == "gpt"
+    await stage.renewal.apply([base(POET % "verse" + TO_POET)])
+    assert await stage.choice("a rhyme") == "poet"
+    assert await stage.choice("prose") == "gpt"
+    assert stage.desk.in_force.revision == 1
+    await stage.renewal.apply([base("", 2)])
+    assert await stage.choice("a rhyme") == "gpt"
+    assert stage.desk.seat("poet") is None
+
+
+async def test_an_organization_s_rules_are_its_own(stage: Stage) -> None:
+    theirs = Policy("org_a", 1, 2, "tier: gold\n" + TO_POET, 0.0)
+    await stage.renewal.apply([base(POET % "verse"), theirs])
+    assert await stage.choice("a rhyme", "org_a") == "poet"
+    assert await stage.choice("a rhyme", "org_b") == "gpt"
+    assert (stage.desk.tier("org_a"), stage.desk.tier("org_b")) == ("gold", "")
+
+
+async def test_agents_that_did_not_change_are_kept_with_all_that_is_known_of_them(
+    stage: Stage,
+) -> None:
+    await stage.renewal.apply([base(POET % "verse")])
+    gpt, poet = stage.desk.seat("gpt"), stage.desk.seat("poet")
+    await stage.renewal.apply([base("# again\n" + POET % "verse" + TO_POET, 2)])
+    assert stage.desk.seat("gpt") is gpt
+    assert stage.desk.seat("poet") is poet
+    assert stage.waits == [], "nothing was left"
+    await stage.renewal.apply([base(POET % "prose", 3)])
+    assert stage.desk.seat("gpt") is gpt
+    assert stage.desk.seat("poet") is not poet
+
+
+async def test_an_adapter_that_was_left_is_closed_once_no_turn_can_have_it(stage: Stage) -> None:
+    await stage.renewal.apply([base(POET % "verse")])
+    poet = stage.adapter("poet")
+    await stage.renewal.apply([base("", 2)])
+    await asyncio.sleep(0)
+    ((seconds, over),) = stage.waits
+    assert seconds == TURN_S
+    assert not poet._closed, "a turn may still be speaking with it"
+    over.set()
+    while not poet._closed:
+        await asyncio.sleep(0)
+
+
+async def test_the_end_closes_what_was_left_at_once(stage: Stage) -> None:
+    await stage.renewal.apply([base(POET % "verse")])
+    poet = stage.adapter("poet")
+    await stage.renewal.apply([base("", 2)])
+    await stage.renewal.aclose()
+    assert poet._closed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "agents: [",
+        POET % "verse" + TO_POET.replace("poet", "pet"),
+    ],
+)
+async def test_what_cannot_be_had_changes_nothing(stage: Stage, text: str) -> None:
+    await stage.renewal.apply([base(POET % "verse")])
+    before, pools = stage.desk.in_force, len(POOL)
+    with pytest.raises(InvalidRequest):
+        await stage.renewal.apply([base(text, 2)])
+    assert stage.desk.in_force is before
+    assert len(POOL) == pools
+    assert not stage.adapter("poet")._closed
+
+
+async def test_what_an_adapter_refuses_leaves_nothing_behind(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def seat(settings: Settings, name: str, definition: Agent, *rest: Any) -> Seat:
+        if name == "odd":
+            raise InvalidRequest("No adapter for it.")
+        return seat_of(settings, name, definition, *rest)
+
+    monkeypatch.setattr("actors.seats.seat_of", seat)
+    before, pools = stage.desk.in_force, dict(POOL._clients)
+    with pytest.raises(InvalidRequest):
+        await stage.renewal.apply([base(POET % "verse" + "  odd: {provider: openai, model: x}\n")])
+    assert stage.desk.in_force is before
+    assert POOL._clients == pools, "what was made for it is given back"
