@@ -32,13 +32,22 @@ async def test_no_request_the_document_allows_or_forbids_breaks_it(
     stores: Stores, tmp_path: Path
 ) -> None:
     """Bounded and deterministic: the same cases every time, which for a red test is worth most."""
-    # What makes a cron expression is more than a schema can say.
+    # What makes a cron expression, or a policy, is more than a schema can say.
+    beyond = ("createSchedule", "putPolicy", "checkPolicy", "replayRoutes")
     (tmp_path / "schemathesis.toml").write_text(
-        '[[operations]]\ninclude-operation-id = "createSchedule"\n'
-        "[operations.checks]\npositive_data_acceptance.enabled = false\n"
+        "".join(
+            f'[[operations]]\ninclude-operation-id = "{operation}"\n'
+            "[operations.checks]\npositive_data_acceptance.enabled = false\n"
+            for operation in beyond
+        )
     )
     agents = {"echo": Chatty(), "other": Chatty()}
-    async with open_house(stores, agents=agents, api_keys=(KEY,)) as house:  # type: ignore[arg-type]
+    async with open_house(
+        stores,
+        agents=agents,  # type: ignore[arg-type]
+        api_keys=(KEY,),
+        admin_key=KEY,
+    ) as house:
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),
             "run",
@@ -54,5 +63,5 @@ async def test_no_request_the_document_allows_or_forbids_breaks_it(
         )
         said, _ = await process.communicate()
         assert process.returncode == 0, said.decode()[-20_000:]
-        assert "Tested: 24" in said.decode()
+        assert "Tested: 34" in said.decode()
         assert await house.client.models.retrieve("echo"), "it is still there"
