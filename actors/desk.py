@@ -16,6 +16,9 @@ from routing.decide import decide
 from routing.endpoints import EndpointSet
 from routing.rules import RuleSet
 
+TALLIED = 1000
+"""Turns of which a share is kept, about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -36,6 +39,21 @@ class Place:
     continues: bool = True
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many of an agent's turns there were, and were hedged; older ones count for less."""
+
+    turns: int = 0
+    hedged: int = 0
+
+    def allows(self, share: float) -> bool:
+        """Whether one more may be hedged."""
+        if self.turns > TALLIED:
+            self.turns //= 2
+            self.hedged //= 2
+        return self.hedged + 1 <= share * self.turns
+
+
 @dataclass(frozen=True, slots=True)
 class Hedge:
     """A second request where the first does not speak: the one that speaks first is heard.
@@ -45,11 +63,13 @@ class Hedge:
         max_nano: Nano-dollars that the second request may cost, by its estimate; where its model
             has no price it is not sent.
         share: Of the agent's turns that may be hedged at most, from 0 to 1.
+        tally: By which the share is kept.
     """
 
     after_s: float
     max_nano: int
     share: float
+    tally: Tally = field(default_factory=Tally, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +84,8 @@ class Seat:
         context_tokens: Budget for the conversation's window, instructions included.
         max_answer_chars: An answer ends as incomplete there.
         attempts: Requests that one turn may make in all, at least 1.
-        retry_s: Seconds from a turn's beginning in which it may make a further request.
+        retry_s: Seconds from a turn's beginning, or from the loss of an answer that had begun, in
+            which it may make a further request.
         retry_nano: Nano-dollars that requests after the first may cost; None: no bound of its own.
         on_failure: What becomes of a begun answer whose provider fails.
         fallbacks: Agents that are asked where none of its own endpoints answers.
@@ -141,8 +162,14 @@ class Desk:
         """From now on this holds."""
         self.in_force = in_force
 
-    async def choose(self, model: str, message: RoutingInput) -> tuple[Decision, Seat]:
-        """The decision and the agent it names. Raises `UnknownModel`."""
+    async def choose(
+        self, model: str, message: RoutingInput, *, ask: bool = True
+    ) -> tuple[Decision, Seat]:
+        """The decision and the agent it names. Raises `UnknownModel`.
+
+        `ask` False: no model is asked, as if none had answered.
+        """
+        del ask  # no rule asks one yet
         now = self.in_force
         rules = now.rules_of.get(message.org_id, now.rules)
         decision = await decide(rules, now.seats, model, message, self.oracle)

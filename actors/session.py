@@ -18,10 +18,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from actors.beginning import locked, messages_of
 from actors.desk import Desk
 from actors.limits import SessionLimits
 from actors.log import EventLog
-from actors.turns import Turns, locked, messages_of
+from actors.turns import Turns
 from contracts.commands import (
     AddItems,
     Attach,
@@ -127,6 +128,8 @@ class Session:
             self._refuse(gateway_id, command, full)
             return
         self._mail.append((gateway_id, command))
+        if self._turns is not None and isinstance(command, (Cancel, DropSession)):
+            self._turns.hurry()
         self.wake()
 
     def wake(self) -> None:

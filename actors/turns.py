@@ -11,41 +11,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from actors.attempts import seats_of, unavailable
+from actors.beginning import facts, locked, messages_of, question, record_of, replaced_by
+from actors.charges import lost_charges
+from actors.composing import Composer
 from actors.desk import Desk, Seat
 from actors.limits import SessionLimits
 from actors.log import EventLog
 from actors.summarizer import Summarizer
+from actors.takeover import resumption
 from actors.turn import Turn
-from context.history import window
-from context.tokens import estimate
-from contracts.agents import ModelRequest
-from contracts.commands import Accepted, InputItem, TurnRequest
-from contracts.decisions import RoutingInput
+from contracts.commands import Accepted, TurnRequest
+from contracts.decisions import Decision, RoutingInput
 from contracts.errors import (
     Busy,
-    Conflict,
     Deposed,
-    HostUnavailable,
-    InvalidRequest,
     NotFound,
     StoreUnavailable,
     TroupeError,
 )
-from contracts.events import Event, accepted_data, leg_of
-from contracts.ids import MESSAGE, new_id
+from contracts.events import Event, accepted_data
 from contracts.memory import Memory, OpenTurn, SessionState
-from contracts.messages import Leg, Message, ResponseRecord
+from contracts.messages import Message, ResponseRecord
 from contracts.tasks import spawn
 
 log = logging.getLogger("troupe.actors.turns")
-
-HOST_LOST = "host_lost"
 
 
 class TurnsOwner(Protocol):
@@ -115,6 +112,7 @@ class Turns:
         self._turn: Turn | None = None
         self._queue: deque[Waiting] = deque()
         self._summarizer = Summarizer(state, memory, desk)
+        self._choosing: asyncio.Timeout | None = None
         self._draining = False
         self._abandoned = False
         self.settled_seq = 0
@@ -137,46 +135,33 @@ class Turns:
     def cut(self) -> None:
         """Turn the running turn's text into an event."""
         if self._turn is not None:
-            self._turn.cut(self._log)
+            self._turn.cut()
 
     # -- beginning ------------------------------------------------------------------------------
 
     async def submit(self, asked: TurnRequest) -> Accepted:
         """Accept a turn: its input becomes durable while the model is already asked."""
         state = self._state
-        replaced = self._replaced(asked)
-        text = self._refuse_nonsense(asked, replaced)
-        metadata = {**state.metadata, **asked.metadata}
-        decision, seat = await self._desk.choose(
-            asked.model, RoutingInput(text, metadata, asked.user or state.user, self._clock())
-        )
+        text = question(asked, state, replaced_by(asked, state))
+        tier = self._desk.tier(state.key.org_id)
+        given = facts(asked, state, text, self._clock(), tier)
+        decision, seat = await self._choose(asked.model, given)
+        # Choosing may have taken its time: what follows is decided by what stands now.
+        if self._abandoned:
+            raise Deposed("The session has moved.", retry_after=0)
+        replaced = replaced_by(asked, state)
+        question(asked, state, replaced)
         on_busy = asked.on_busy or seat.on_busy
         self._refuse_if_busy(asked, on_busy)
-        record = ResponseRecord(
-            id=asked.response_id,
-            session_id=state.key.session_id,
-            status="queued",
-            model=asked.model,
-            agent=seat.name,
-            created_at=self._clock(),
-            item_id=new_id(MESSAGE),
-            epoch=state.epoch,
-            client_id=asked.client_id,
-            user=asked.user,
-            previous_response_id=asked.previous_response_id,
-            instructions=asked.instructions,
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            max_output_tokens=asked.max_output_tokens,
-            background=asked.background,
-            metadata=dict(asked.metadata),
-            decision=decision.as_dict(),
-            replaces=replaced and replaced.id,
-        )
+        if self.none or on_busy == "interrupt":
+            self._refuse_if_full(seat)
+        view = seat.endpoints.view(asyncio.get_running_loop().time())
+        decision = replace(decision, candidates=view)
+        record = record_of(asked, state, seat, decision, replaced, self._clock())
         log.info(
             "%s in %s goes to %s: %s", record.id, record.session_id, seat.name, decision.reason
         )
-        items = self._messages(asked.input, record.id)
+        items = messages_of(asked.input, state.position, self._clock(), record.id)
         waiting = Waiting(record, seat, state.position + len(items) + 1)
         turn = None
         if self.none:
@@ -192,6 +177,7 @@ class Turns:
             raise
         # The answer's place is kept now: what is said meanwhile comes after it.
         state.position = waiting.answer_position
+        state.turns += 1
         if replaced is not None:
             state.messages.remove(replaced)
             self._summarizer.forget(replaced.position)
@@ -201,7 +187,7 @@ class Turns:
         if self._abandoned:
             pass  # durable, and so for the next activation
         elif turn is not None:
-            turn.open(self._log)
+            turn.open()
         elif on_busy == "interrupt":
             self._interrupt_for(waiting)
         elif self._turn is None:
@@ -212,48 +198,24 @@ class Turns:
         self._owner.urgent()
         return Accepted(record.id, state.epoch, accepted, record.snapshot())
 
-    def _replaced(self, asked: TurnRequest) -> Message | None:
-        """The answer that a turn is to replace. Raises if it is not the conversation's last."""
-        if asked.regenerate is None:
-            return None
-        if asked.regenerate != self._state.last_response_id:
-            raise Conflict(
-                "Only the last response can be answered anew; fork the conversation to change "
-                "an earlier one.",
-                param="regenerate",
-                code="conversation_advanced",
-            )
-        if asked.input:
-            raise InvalidRequest(
-                "To regenerate is to answer the same input: leave `input` out.",
-                param="input",
-                code="mutually_exclusive_parameters",
-            )
-        for message in reversed(self._state.messages):
-            if message.response_id == asked.regenerate and message.role == "assistant":
-                return message
-        return None
+    async def _choose(self, model: str, given: RoutingInput) -> tuple[Decision, Seat]:
+        choosing = asyncio.timeout(None)
+        try:
+            async with choosing:
+                self._choosing = choosing
+                return await self._desk.choose(model, given)
+        except TimeoutError:
+            if not choosing.expired():
+                raise
+            return await self._desk.choose(model, given, ask=False)
+        finally:
+            self._choosing = None
 
-    def _refuse_nonsense(self, asked: TurnRequest, replaced: Message | None) -> str:
-        """The text that rules look at. Raises what is wrong with the request in this session."""
-        state = self._state
-        previous = asked.previous_response_id
-        if previous is not None and previous != state.last_response_id:
-            raise Conflict(
-                "The conversation has gone on since that response.",
-                param="previous_response_id",
-                code="conversation_advanced",
-            )
-        if asked.input:
-            return asked.input[-1].text
-        standing = [message for message in state.messages[-2:] if message is not replaced]
-        if not standing or standing[-1].role == "assistant":
-            raise Conflict(
-                "`input` is empty, and the conversation has nothing that waits for an answer.",
-                param="input",
-                code="nothing_to_answer",
-            )
-        return standing[-1].text
+    def hurry(self) -> None:
+        """Somebody waits behind the choice of an agent: no model is asked for it any longer."""
+        choosing, self._choosing = self._choosing, None
+        if choosing is not None:
+            choosing.reschedule(asyncio.get_running_loop().time())
 
     def _refuse_if_busy(self, asked: TurnRequest, on_busy: str) -> None:
         if self.none:
@@ -267,8 +229,14 @@ class Turns:
                 retry_after=1,
             )
 
-    def _messages(self, items: tuple[InputItem, ...], response_id: str | None) -> list[Message]:
-        return messages_of(items, self._state.position, self._clock(), response_id)
+    def _refuse_if_full(self, seat: Seat) -> None:
+        """A turn that would begin now finds an endpoint, or is refused before it is accepted."""
+        now, wait_s = asyncio.get_running_loop().time(), math.inf
+        for one in seats_of(seat, self._desk.seat):
+            wait_s = min(wait_s, one.endpoints.wait_s(now, tokens=0))
+            if wait_s <= 0:
+                return
+        raise unavailable(seat, wait_s)
 
     def _say_accepted(self, waiting: Waiting, items: Sequence[Message]) -> int:
         record = waiting.record
@@ -292,7 +260,7 @@ class Turns:
     def _begin(self, waiting: Waiting) -> None:
         turn = self._turn = self._make_turn(waiting)
         turn.start()
-        turn.open(self._log)
+        turn.open()
 
     def _make_turn(
         self,
@@ -300,27 +268,28 @@ class Turns:
         items: Sequence[Message] = (),
         *,
         without: Message | None = None,
-        said: str | None = None,
     ) -> Turn:
-        seat, record = waiting.seat, waiting.record
+        compose = self._composer(waiting, items, without)
+        return Turn(
+            waiting.record,
+            waiting.seat,
+            self._desk.seat,
+            compose,
+            waiting.answer_position,
+            self._log,
+            self,
+            self._clock,
+        )
+
+    def _composer(
+        self, waiting: Waiting, items: Sequence[Message] = (), without: Message | None = None
+    ) -> Composer:
         before = [
             message
             for message in self._state.messages
             if message.position < waiting.answer_position and message is not without
         ]
-        messages = [*before, *items]
-        instructions = record.instructions or seat.instructions
-        budget = seat.context_tokens - (estimate(said) if said else 0)
-        request = ModelRequest(
-            model=seat.first.model,
-            messages=tuple(window(messages, budget, instructions, self._state.summary)),
-            instructions=instructions,
-            temperature=record.temperature if record.temperature is not None else seat.temperature,
-            top_p=record.top_p,
-            max_output_tokens=record.max_output_tokens or seat.max_output_tokens,
-            said=said,
-        )
-        return Turn(record, seat, request, waiting.answer_position, self, self._clock)
+        return Composer(waiting.record, waiting.seat, [*before, *items], self._state.summary)
 
     # -- what an earlier activation left --------------------------------------------------------
 
@@ -349,27 +318,14 @@ class Turns:
 
     def _resume(self, waiting: Waiting, *, gone: bool) -> None:
         record, seat = waiting.record, waiting.seat
-        policy = seat.on_host_loss
-        failure: TroupeError | None = None
-        if gone:
-            failure = HostUnavailable("The agent of this turn is no longer there.", code=HOST_LOST)
-        elif record.attempts > self._limits.turn_attempts:
-            failure = HostUnavailable(
-                f"{record.attempts - 1} hosts were lost with this turn.", code=HOST_LOST
-            )
-        elif policy == "stop":
-            failure = HostUnavailable("The host of this turn was lost.", code=HOST_LOST)
-        if failure is not None:
-            policy = "stop"
-        elif not record.text:
-            policy = "restart"
-        log.warning("%s lost its host: %s (attempt %d)", record.id, policy, record.attempts)
-        position = 0 if policy == "restart" else len(record.text)
-        said = record.text if policy == "continue" else None
-        turn = self._turn = self._make_turn(waiting, said=said)
-        number = leg_of(record.attempts, 0)
-        leg = Leg(len(record.cuts), position, policy, HOST_LOST, self._state.epoch, number)
-        turn.resume(self._log, leg)
+        most, epoch = self._limits.turn_attempts, self._state.epoch
+        leg, failure = resumption(record, None if gone else seat, most, epoch)
+        log.warning("%s lost its host: %s (attempt %d)", record.id, leg.policy, record.attempts)
+        if not gone:
+            asked = self._composer(waiting)(seat, seat.first, None)
+            record.charges = lost_charges(record, seat, self._desk.seat, asked)
+        turn = self._turn = self._make_turn(waiting)
+        turn.resume(leg)
         turn.start(failure)
 
     # -- ending ---------------------------------------------------------------------------------
@@ -395,9 +351,9 @@ class Turns:
         them apart by this.
         """
         turn = self._make_turn(waiting)
-        turn.open(self._log)
+        turn.open()
         turn.record.status = "cancelled"
-        turn.finalize(self._log)
+        turn.finalize()
         return turn
 
     def said(self, *, first: bool) -> None:
@@ -407,7 +363,7 @@ class Turns:
             self._owner.bulk()
 
     async def ended(self, turn: Turn) -> None:
-        turn.finalize(self._log)
+        turn.finalize()
         await self._settle(turn)
 
     async def _settle(self, turn: Turn) -> None:
@@ -426,8 +382,9 @@ class Turns:
         except Deposed:
             await self._owner.deposed()
             return
+        self._note_end(record)
         # Durable first, then told: until `close`, the log holds back the end and what follows.
-        turn.close(self._log)
+        turn.close()
         if self._turn is turn:
             self._turn = None
             self.settled_seq = self._log.seq
@@ -437,6 +394,17 @@ class Turns:
                 self._begin(self._queue.popleft())
             self._summarizer.consider(turn.seat, self._open_from())
         self._owner.rested()
+
+    def _note_end(self, record: ResponseRecord) -> None:
+        """The facts that rules ask for, as the next turn finds them."""
+        state = self._state
+        if record.text:
+            state.agent = record.agent
+        state.spent += record.nano
+        if record.status == "failed":
+            state.failures += 1
+        elif record.status != "cancelled":
+            state.failures = 0
 
     def _open_from(self) -> int | None:
         """Position of the first message of what runs or waits."""
@@ -485,7 +453,7 @@ class Turns:
         await self._summarizer.stop()
         turn, self._turn = self._turn, None
         if turn is not None:
-            turn.cut(self._log)
+            turn.cut()
             await turn.drop()
 
     async def finish(self, error: TroupeError) -> None:
@@ -495,23 +463,6 @@ class Turns:
         if self._turn is not None:
             self._turn.interrupt(error)
             await self._turn.done.wait()
-
-
-def messages_of(
-    items: tuple[InputItem, ...], position: int, now: float, response_id: str | None
-) -> list[Message]:
-    """The messages that these items become after `position`."""
-    return [
-        Message(new_id(MESSAGE), position + n, item.role, item.text, now, response_id)
-        for n, item in enumerate(items, start=1)
-    ]
-
-
-def locked() -> Conflict:
-    """A turn is running, and what was asked cannot wait for it."""
-    return Conflict(
-        "A turn is running in this conversation.", code="conversation_locked", retry_after=1
-    )
 
 
 def _position(message: Message) -> int:

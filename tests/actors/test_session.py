@@ -187,7 +187,7 @@ async def test_a_provider_error_before_the_first_token_is_tried_again(stage: Sta
     ("said", "error", "requests"),
     [
         ([], ProviderRejected("no"), 1),
-        (["one "], ProviderRateLimited("slow down"), 1),
+        (["one "], ProviderRejected("no"), 1),
     ],
 )
 async def test_a_provider_error_that_must_not_be_retried(

@@ -1,0 +1,77 @@
+"""What requests to providers cost, where the provider said it and where it did not.
+
+A stream that was left or broke never says how many tokens it were; they are estimated then, rather
+too many than too few. So are those of a host that was lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from actors.desk import Place, Seat
+from context.history import cost as message_cost
+from context.tokens import estimate
+from contracts.agents import ModelRequest
+from contracts.messages import ResponseRecord, Usage
+from contracts.money import Charge, cost
+
+
+def estimated_input(request: ModelRequest) -> int:
+    """Tokens of what a model is given to read."""
+    tokens = sum(map(message_cost, request.messages))
+    return tokens + estimate(request.instructions or "") + estimate(request.said or "")
+
+
+def charge_for(
+    agent: str, place: Place, usage: Usage | None, request: ModelRequest, said: str
+) -> Charge:
+    """The charge of one request; `said` counts only where the provider gave no `usage`."""
+    estimated = usage is None
+    if usage is None:
+        usage = Usage(estimated_input(request), estimate(said) if said else 0)
+    read, written, cached = usage
+    nano = None if place.price is None else cost(place.price, read, written, cached)
+    return Charge(agent, place.name, place.model, read, written, cached, nano, estimated)
+
+
+def total(charges: Iterable[Charge]) -> Usage | None:
+    """Their tokens in all; None if nothing was asked."""
+    charges = list(charges)
+    if not charges:
+        return None
+    return Usage(
+        sum(charge.input_tokens for charge in charges),
+        sum(charge.output_tokens for charge in charges),
+        sum(charge.cached_tokens for charge in charges),
+    )
+
+
+def lost_charges(
+    record: ResponseRecord,
+    seat: Seat,
+    find: Callable[[str], Seat | None],
+    request: ModelRequest,
+) -> list[Charge]:
+    """What the activations before this one have spent on a turn, by what is known of it.
+
+    Each leg was a request. What it said is what stands of it in the text: the words of a leg that
+    was begun anew are gone. A leg that followed the loss of a host does not say where it was asked:
+    then it counts for the agent's first endpoint.
+
+    Args:
+        record: As it was found, before a leg of this activation.
+        seat: Its agent.
+        find: Other agents by name.
+        request: What that was asked, but for `said`.
+    """
+    endpoint = record.decision.get("endpoint")
+    begun: list[tuple[str | None, int]] = [(endpoint and f"{seat.name}/{endpoint}", 0)]
+    begun += [(leg.target, leg.position) for leg in record.legs if leg.policy != "stop"]
+    ends = [*(start for _, start in begun[1:]), len(record.text)]
+    charges: list[Charge] = []
+    for (asked, start), end in zip(begun, ends, strict=True):
+        agent, _, name = (asked or "").partition("/")
+        at = find(agent) or seat
+        place = at.places.get(name, at.first)
+        charges.append(charge_for(at.name, place, None, request, record.text[start:end]))
+    return charges
