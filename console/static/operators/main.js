@@ -1,0 +1,147 @@
+/**
+ * The operators' page: what is in force, what becomes of it, and how to change it. Everything on
+ * it comes from the admin API. Which organization is looked at stands in the address (`?org=…`).
+ */
+
+import { askForKey, notice } from "../dialogs.js";
+import { byId } from "../dom.js";
+import { ApiError } from "../http.js";
+import { Admin } from "./admin.js";
+import { newestRevision, showEndpoints } from "./endpoints.js";
+import { ExplainBox } from "./explain.js";
+import { showGlance } from "./glance.js";
+import { say } from "./patch.js";
+import { PolicyPanel } from "./policies.js";
+import { RulesView } from "./rules.js";
+import { showSpending } from "./spending.js";
+import { Watch } from "./watch.js";
+import { count, plural, usd } from "./words.js";
+
+const BASE = "base";
+
+const admin = new Admin(async (wrong) => {
+  const key = await askForKey(wrong);
+  byId("forget-key").hidden = false;
+  return key;
+});
+
+let org = new URLSearchParams(location.search).get("org") || null;
+let scope = null;
+let known = { routes: null, report: null, spend: null };
+
+const rules = new RulesView();
+const explain = new ExplainBox(admin, () => org);
+const policies = new PolicyPanel(admin, { changed: () => refresh() });
+
+const watches = {
+  routes: new Watch(() => admin.routes(org), { news: routesCame, changed: showLink }),
+  report: new Watch(() => admin.endpoints(), { news: reportCame, changed: showLink }),
+  spend: new Watch(() => admin.spend(org), { news: spendCame, changed: showLink }),
+  versions: new Watch(async () => (scope === null ? null : admin.versions(scope)), {
+    news: (answer) => answer && policies.show(answer.versions).catch(tell),
+    changed: showLink,
+  }),
+};
+
+function refresh() {
+  for (const watch of Object.values(watches)) watch.refresh();
+}
+
+function routesCame(answer) {
+  known.routes = answer;
+  // Where no organization was named, the answer says whose rules these are.
+  org ??= answer.org;
+  byId("org").placeholder = org;
+  say(byId("scope-org"), org);
+  if (scope === null) openScope();
+  rules.showRules(answer);
+  glance();
+}
+
+function reportCame(answer) {
+  known.report = answer;
+  rules.showReports(answer.hosts);
+  showEndpoints(answer);
+  glance();
+}
+
+function spendCame(answer) {
+  known.spend = answer;
+  showSpending(answer);
+  glance();
+}
+
+function glance() {
+  const { routes, report, spend } = known;
+  const facts = [];
+  if (routes) facts.push({ name: "Version in force", part: "rules", words: routes.version, state: "" });
+  if (report) {
+    const newest = newestRevision(report.hosts);
+    const live = report.hosts.filter(({ revision }) => revision === newest).length;
+    const all = report.hosts.length;
+    const words = `${live} of ${plural(all, "host")}`;
+    facts.push({ name: `Live, revision ${newest}`, part: "endpoints", words, state: live === all && all > 0 ? "good" : "wait" });
+    const closed = report.endpoints.filter(({ state }) => state === "closed").length;
+    const state = closed === report.endpoints.length ? "good" : "bad";
+    facts.push({ name: "Endpoints closed", part: "endpoints", words: `${closed} of ${report.endpoints.length}`, state });
+  }
+  if (routes && report) {
+    const failing = rules.failing.length;
+    facts.push({ name: "Conditions failing", part: "rules", words: count(failing), state: failing ? "bad" : "good" });
+  }
+  if (spend) facts.push({ name: "Spent today", part: "spending", words: usd(spend.today_usd), state: "" });
+  showGlance(facts);
+}
+
+function openScope() {
+  const chosen = document.querySelector("input[name=scope]:checked").value;
+  scope = chosen === BASE ? BASE : org;
+  policies.open(scope);
+  watches.versions.refresh();
+}
+
+/** Whether what is shown is fresh; if not, why, and that it is tried again. */
+function showLink() {
+  const error = Object.values(watches).map((watch) => watch.error).find((found) => found !== null);
+  const trouble = byId("trouble");
+  trouble.hidden = error === undefined;
+  byId("link").dataset.link = error ? "waiting" : "online";
+  say(byId("link-words"), error ? "Not up to date" : "Live");
+  if (error) {
+    say(trouble, `${error.message} It is tried again.`);
+    if (!(error instanceof ApiError)) reportError(error);
+  }
+}
+
+function tell(error) {
+  notice(error.message);
+  if (!(error instanceof ApiError)) reportError(error);
+}
+
+function choose(chosen) {
+  org = chosen || null;
+  scope = null;
+  known = { ...known, routes: null, spend: null };
+  byId("org").value = org ?? "";
+  byId("rules-list").replaceChildren();
+  byId("meters").replaceChildren();
+  byId("users-rows").replaceChildren();
+  explain.clear();
+  refresh();
+}
+
+byId("org-form").addEventListener("submit", (event) => event.preventDefault());
+byId("org").addEventListener("change", () => {
+  const chosen = byId("org").value.trim();
+  history.pushState(null, "", chosen ? `?org=${encodeURIComponent(chosen)}` : location.pathname);
+  choose(chosen);
+});
+byId("scopes").addEventListener("change", openScope);
+byId("forget-key").hidden = !admin.hasKey;
+byId("forget-key").addEventListener("click", () => {
+  admin.forgetKey();
+  location.reload();
+});
+window.addEventListener("popstate", () => choose(new URLSearchParams(location.search).get("org")));
+
+choose(org);

@@ -1,0 +1,223 @@
+/**
+ * The versions of a scope's policy: reading, comparing, changing, rolling back.
+ *
+ * A version never changes, so its text is fetched once. What a person edits stays theirs when
+ * somebody else puts a new version meanwhile; it is compared with that one before it is applied.
+ */
+
+import { byId, el } from "../dom.js";
+import { confirmChange, diffView } from "./changes.js";
+import { Editor } from "./editor.js";
+import { mark, patch, say } from "./patch.js";
+import { moment } from "./words.js";
+
+const ABSENT = 0;
+
+export class PolicyPanel {
+  #admin;
+  #on;
+  #editor = new Editor(() => this.#edited());
+  #scope = null;
+  #versions = [];
+  #texts = new Map();
+  #loaded = null;
+  #compared = "";
+
+  /**
+   * @param {import("./admin.js").Admin} admin
+   * @param {object} on
+   * @param {() => void} on.changed A new version was put.
+   */
+  constructor(admin, on) {
+    this.#admin = admin;
+    this.#on = on;
+    byId("policy-check").addEventListener("click", () => this.#check());
+    byId("policy-apply").addEventListener("click", () => this.#apply());
+    byId("policy-discard").addEventListener("click", () => this.#load(this.#newest));
+    byId("compare").addEventListener("change", () => this.#compare());
+  }
+
+  /** Show another scope; edits are dropped. */
+  open(scope) {
+    this.#scope = scope;
+    this.#versions = [];
+    this.#texts.clear();
+    this.#loaded = null;
+    this.#compared = "";
+    this.#editor.text = "";
+    this.#problems([]);
+    this.#state("");
+    byId("compared").hidden = true;
+  }
+
+  /** @param {object[]} versions The newest first. */
+  async show(versions) {
+    const scope = this.#scope;
+    this.#versions = versions;
+    patch(byId("versions"), versions, ({ version }) => String(version), () => this.#makeVersion(), (node, version) => updateVersion(node, version, this.#newest));
+    this.#offer();
+    if (this.#loaded === null || (!this.#dirty && this.#loaded.version !== this.#newest)) {
+      await this.#load(this.#newest);
+    } else if (this.#dirty && this.#loaded.version !== this.#newest) {
+      this.#state(`Version ${this.#newest} was put meanwhile. Your edits began at version ${this.#loaded.version}.`, "wait");
+    }
+    if (scope === this.#scope) await this.#compare();
+  }
+
+  get #newest() {
+    return this.#versions[0]?.version ?? ABSENT;
+  }
+
+  get #dirty() {
+    return this.#loaded !== null && this.#editor.text !== this.#loaded.text;
+  }
+
+  async #text(version) {
+    if (version === ABSENT) return "";
+    if (!this.#texts.has(version)) {
+      const { text } = await this.#admin.version(this.#scope, version);
+      this.#texts.set(version, text);
+    }
+    return this.#texts.get(version);
+  }
+
+  async #load(version) {
+    const scope = this.#scope;
+    const text = await this.#text(version);
+    if (scope !== this.#scope) return;
+    this.#loaded = { version, text };
+    this.#editor.text = text;
+    this.#problems([]);
+    this.#state(version === ABSENT ? "There is no policy yet; the settings alone hold." : "");
+    this.#edited();
+  }
+
+  #edited() {
+    byId("policy-discard").hidden = !this.#dirty;
+    byId("policy-apply").disabled = !this.#dirty;
+  }
+
+  async #check() {
+    this.#problems([]);
+    this.#state("Checking…");
+    try {
+      await this.#admin.check(this.#scope, this.#editor.text);
+      this.#state("Nothing is wrong with it.", "good");
+      return true;
+    } catch (error) {
+      this.#refused(error);
+      return false;
+    }
+  }
+
+  async #apply() {
+    if (!(await this.#check())) return;
+    const [after, text] = [this.#newest, this.#editor.text];
+    const done = await confirmChange({
+      title: `Put this in force for ${this.#scope}?`,
+      words: after === ABSENT ? "It is the first version." : `It follows version ${after}.`,
+      yes: "Apply",
+      before: await this.#text(after),
+      after: text,
+      change: (note) => this.#admin.apply(this.#scope, text, after, note),
+    });
+    if (done) this.#put(done, text);
+  }
+
+  async #rollBack(version) {
+    const text = await this.#text(version);
+    const done = await confirmChange({
+      title: `Go back to version ${version} of ${this.#scope}?`,
+      words: "Its text becomes a new version, so nothing is lost.",
+      yes: "Roll back",
+      before: await this.#text(this.#newest),
+      after: text,
+      change: (note) => this.#admin.rollback(this.#scope, version, note),
+    });
+    if (done) this.#put(done, text);
+  }
+
+  #put({ version }, text) {
+    this.#texts.set(version, text);
+    this.#loaded = { version, text };
+    this.#editor.text = text;
+    this.#edited();
+    this.#state(`Version ${version} is in force.`, "good");
+    this.#on.changed();
+  }
+
+  #refused(error) {
+    const problems = error.details?.problems ?? [];
+    this.#state(problems.length ? "It is refused; what is in force stays." : error.message, "bad");
+    this.#problems(problems);
+  }
+
+  #problems(problems) {
+    this.#editor.markLines(problems.flatMap(({ line }) => (line ? [line] : [])));
+    byId("problems").replaceChildren(...problems.map((problem) => this.#problem(problem)));
+  }
+
+  #problem({ line, where, reason }) {
+    const words = [el("span", { class: "where", text: where ?? "" }), el("span", { text: reason })];
+    if (!line) return el("li", {}, ...words);
+    const goTo = () => this.#editor.goTo(line);
+    const button = el("button", { type: "button", class: "quiet", text: `Line ${line}`, on: { click: goTo } });
+    return el("li", {}, button, ...words);
+  }
+
+  #state(words, state = "") {
+    const node = byId("policy-state");
+    say(node, words);
+    mark(node, "data-state", state);
+  }
+
+  #makeVersion() {
+    const node = el(
+      "li",
+      { class: "version" },
+      el("strong"),
+      el("span", { class: "badge good", text: "in force" }),
+      el("button", { type: "button", class: "quiet", text: "Roll back…" }),
+      el("p"),
+      el("small"),
+    );
+    node.querySelector("button").addEventListener("click", () => this.#rollBack(Number(node.dataset.key)));
+    return node;
+  }
+
+  #offer() {
+    const numbers = this.#versions.map(({ version }) => version);
+    byId("compare").hidden = numbers.length < 2;
+    const fresh = byId("compare-after").length !== numbers.length;
+    for (const id of ["compare-before", "compare-after"]) {
+      patch(byId(id), numbers, String, (number) => el("option", { value: number, text: `version ${number}` }));
+    }
+    if (fresh && numbers.length > 1) {
+      byId("compare-before").value = String(numbers[1]);
+      byId("compare-after").value = String(numbers[0]);
+    }
+  }
+
+  async #compare() {
+    const box = byId("compared");
+    box.hidden = this.#versions.length < 2;
+    if (box.hidden) return;
+    const [before, after] = ["compare-before", "compare-after"].map((id) => Number(byId(id).value));
+    const asked = `${this.#scope} ${before} ${after}`;
+    if (asked === this.#compared) return;
+    this.#compared = asked;
+    const texts = [await this.#text(before), await this.#text(after)];
+    if (asked === this.#compared) box.replaceChildren(diffView(...texts));
+  }
+}
+
+function updateVersion(node, { version, created_at: at, author, note, rolled_back_to: back }, newest) {
+  const [number, badge, button, words, when] = node.children;
+  say(number, `Version ${version}`);
+  badge.hidden = version !== newest;
+  button.hidden = version === newest;
+  mark(button, "aria-label", `Roll back to version ${version}`);
+  say(words, note ?? (back ? `Rolled back to version ${back}` : ""));
+  words.hidden = words.textContent === "";
+  say(when, [moment(at), author].filter(Boolean).join(" · "));
+}

@@ -1,0 +1,86 @@
+/** How numbers, times and states are said. */
+
+const NUMBER = new Intl.NumberFormat("en");
+const DATE = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+const NONE = "–";
+
+export const count = (number) => (number === null || number === undefined ? NONE : NUMBER.format(number));
+
+export function ms(number) {
+  if (number === null || number === undefined) return NONE;
+  return `${NUMBER.format(Math.round(number))} ms`;
+}
+
+/** Cents, and below a dollar as many places as it takes to see anything. */
+export function usd(number) {
+  if (number === null || number === undefined) return NONE;
+  const places = number !== 0 && number < 1 ? 4 : 2;
+  return `$${number.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: places })}`;
+}
+
+/** @param {number} at Unix seconds. */
+export const moment = (at) => (at ? DATE.format(new Date(at * 1000)) : NONE);
+
+/** How long ago; what is to come counts as now, since clocks differ. */
+export function ago(at) {
+  if (!at) return NONE;
+  const seconds = Math.max(0, Math.round(Date.now() / 1000 - at));
+  if (seconds < 5) return "just now";
+  if (seconds < 120) return `${seconds} s ago`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h ago`;
+  return moment(at);
+}
+
+/** How long until then; empty when it has passed. */
+export function ahead(at) {
+  const seconds = at ? Math.ceil(at - Date.now() / 1000) : 0;
+  if (seconds <= 0) return "";
+  return seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
+}
+
+export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+
+const ORIGINS = { settings: "Settings", base: "Base policy", org: "Organization" };
+
+/** Where a rule comes from, with the version of that policy. */
+export function origin({ from, version = null }) {
+  const words = ORIGINS[from] ?? from;
+  return version ? `${words}, version ${version}` : words;
+}
+
+/** A rule's condition as it was written; what is no expression as `key: value`. */
+export function condition(when) {
+  if (typeof when === "string") return when;
+  return Object.entries(when)
+    .map(([key, value]) => `${key}: ${flow(value)}`)
+    .join("\n");
+}
+
+/** Where a rule leads. */
+export function leads({ agent, split, semantic, classifier, sticky, on_failure: onFailure }) {
+  const ways = [];
+  if (agent) ways.push(agent);
+  if (split) ways.push(`split by ${split.by}: ${shares(split.agents)}`);
+  if (semantic) ways.push(`nearest example of ${Object.keys(semantic.examples).join(", ")}; else ${semantic.else}`);
+  if (classifier) ways.push(`${classifier.agent} chooses among ${Object.keys(classifier.answers).join(", ")}; else ${classifier.else}`);
+  if (sticky) ways.push("a conversation keeps its agent");
+  if (onFailure) ways.push(`on failure ${onFailure}`);
+  return ways.join(" · ");
+}
+
+function shares(agents) {
+  const all = Object.values(agents).reduce((sum, weight) => sum + weight, 0);
+  return Object.entries(agents)
+    .map(([agent, weight]) => `${agent} ${Math.round((weight / all) * 1000) / 10} %`)
+    .join(", ");
+}
+
+/** A value of YAML on one line. */
+function flow(value) {
+  if (Array.isArray(value)) return value.map(flow).join(", ");
+  if (value !== null && typeof value === "object") {
+    return Object.entries(value).map(([key, inner]) => `${key} = ${flow(inner)}`).join(", ");
+  }
+  return String(value);
+}
