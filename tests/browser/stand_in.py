@@ -20,30 +20,26 @@ CONSOLE_URL = "http://console.test/"
 RULES: list[dict[str, Any]] = [
     {
         "name": "angry-gold",
-        "from": "org",
-        "version": 7,
+        "from": "org_acme",
         "when": 'user.tier == "gold" && session.failures > 1',
         "agent": "gpt",
         "on_failure": "restart",
     },
     {
         "name": "by-price",
-        "from": "org",
-        "version": 7,
+        "from": "org_acme",
         "when": "double(message.metadata.price) > 100.0",
         "agent": "gemini",
     },
     {
         "name": "canary",
         "from": "base",
-        "version": 3,
         "when": "message.length > 40",
         "split": {"by": "user", "agents": {"gpt": 95, "gpt-next": 5}},
     },
     {
         "name": "topics",
         "from": "base",
-        "version": 3,
         "when": 'message.language == "de"',
         "semantic": {
             "embedder": "openai",
@@ -97,6 +93,8 @@ class StandIn:
     versions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     """What was sent to be explained."""
+    followed: list[str | None] = field(default_factory=list)
+    """The version that each text put was said to follow."""
     calls: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -139,7 +137,7 @@ class StandIn:
         query = parse_qs(urlsplit(route.request.url).query)
         org = query.get("org", ["org_acme"])[0]
         if path == "routes":
-            version = "base.3+org.7"
+            version = "base.3+org_acme.2"
             await route.fulfill(json={"org": org, "version": version, "rules": RULES})
         elif path == "routes/explain":
             await self._explain(route)
@@ -147,6 +145,9 @@ class StandIn:
             await route.fulfill(json=self._endpoints())
         elif path == "spend":
             await route.fulfill(json=_spend(org))
+        elif path == "policies":
+            newest = [kept[-1] for kept in self.versions.values()]
+            await route.fulfill(json={"object": "list", "data": newest})
         elif path.startswith("policies/"):
             await self._policies(route, *path.split("/")[1:])
         else:
@@ -207,7 +208,7 @@ class StandIn:
         ]
         await route.fulfill(
             json={
-                "version": "base.3+org.7",
+                "version": "base.3+org_acme.2",
                 "path": path,
                 "leads_to": {"split": RULES[2]["split"]},
                 "agent": "gpt",
@@ -220,8 +221,11 @@ class StandIn:
         kept = self.versions.get(scope, [])
         match (route.request.method, *rest):
             case ("GET", "versions"):
-                shown = [{**version, "text": None} for version in reversed(kept)]
-                await route.fulfill(json={"scope": scope, "versions": shown})
+                shown = [
+                    {name: value for name, value in version.items() if name != "text"}
+                    for version in reversed(kept)
+                ]
+                await route.fulfill(json={"object": "list", "data": shown})
             case ("GET", "versions", number):
                 await route.fulfill(json=kept[int(number) - 1])
             case ("POST", "rollback"):
@@ -246,9 +250,11 @@ class StandIn:
                     message = "The policy has 1 problem."
                     await _refuse(route, 400, "invalid_policy", message, problems=problems)
                 elif rest:
-                    await route.fulfill(json={"ok": True})
+                    await route.fulfill(json={"scope": scope, "valid": True})
                 else:
-                    await route.fulfill(json=self.put(scope, text))
+                    self.followed.append(await route.request.header_value("if-match"))
+                    note = parse_qs(urlsplit(route.request.url).query).get("note", [None])[0]
+                    await route.fulfill(json=self.put(scope, text, note=note))
             case _:
                 await _refuse(route, 404, "not_found", "There is no such thing.")
 

@@ -40,6 +40,11 @@ export class Admin {
     return this.#call("GET", "spend", { query: { org } });
   }
 
+  /** The newest version of each scope. */
+  policies() {
+    return this.#call("GET", "policies");
+  }
+
   /** The versions of a scope, the newest first. */
   versions(scope) {
     return this.#call("GET", `policies/${scope}/versions`, { query: { limit: VERSIONS } });
@@ -63,7 +68,7 @@ export class Admin {
   }
 
   rollback(scope, version, note) {
-    return this.#call("POST", `policies/${scope}/rollback`, { body: { version, note } });
+    return this.#call("POST", `policies/${scope}/rollback`, { body: { version, note: note || null } });
   }
 
   #call(method, path, options) {

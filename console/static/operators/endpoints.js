@@ -4,7 +4,7 @@ import { byId, el, icon } from "../dom.js";
 import { mark, patch, say } from "./patch.js";
 import { ago, ahead, count, ms, plural } from "./words.js";
 
-const FACTS = ["Model", "Region", "Expected", "Running", "Asked", "Failed", "Limited for"];
+const FACTS = ["Expected", "Running", "Asked", "Failed"];
 
 /** @param {object} answer Of `GET endpoints`. */
 export function showEndpoints({ hosts, endpoints }) {
@@ -35,7 +35,9 @@ function makeEndpoint() {
     "li",
     { class: "endpoint" },
     el("div", { class: "endpoint-head" }, el("strong"), el("span", { class: "circuit" })),
+    el("p", { class: "soft" }),
     el("dl", {}, ...facts),
+    el("p", { class: "limit" }),
   );
 }
 
@@ -44,20 +46,17 @@ function updateEndpoint(node, endpoint) {
   const circuit = node.querySelector(".circuit");
   say(circuit, endpoint.state);
   mark(circuit, "data-state", endpoint.state);
+  say(node.querySelector(".soft"), [endpoint.model, endpoint.region].filter(Boolean).join(" · "));
   const said = [
-    endpoint.model,
-    endpoint.region ?? "",
     ms(endpoint.expected_ms),
     count(endpoint.running),
     count(endpoint.asked),
     count(endpoint.failed),
-    ahead(endpoint.rate_limited_until),
   ];
-  node.querySelectorAll("dl > div").forEach((fact, at) => {
-    fact.hidden = said[at] === "";
-    say(fact.querySelector("dd"), said[at]);
-  });
-  node.classList.toggle("limited", said.at(-1) !== "");
+  node.querySelectorAll("dd").forEach((fact, at) => say(fact, said[at]));
+  const limited = ahead(endpoint.rate_limited_until);
+  say(node.querySelector(".limit"), limited ? `Rate limited for ${limited}` : "");
+  node.classList.toggle("limited", limited !== "");
 }
 
 function makeHost() {

@@ -76,29 +76,37 @@ function pairs(text) {
 }
 
 function told({ version, path, agent, reason, leads_to: target, candidates = [] }) {
-  const end = agent
-    ? el("p", { class: "answer-agent" }, icon("route"), el("strong", { text: agent }), ` ${reason}`)
-    : el("p", { class: "answer-agent" }, icon("route"), el("strong", { text: leads(target ?? {}) }), ` ${reason}`);
-  return [
-    end,
+  const shown = [
+    el(
+      "p",
+      { class: "answer-agent" },
+      icon("route"),
+      el("strong", { text: agent ?? leads(target ?? {}) }),
+      ` ${reason}`,
+    ),
     el("p", { class: "soft", text: `By version ${version}.` }),
-    el("ol", { class: "path" }, ...path.map(step)),
-    ...(candidates.length ? [el("h3", { text: "Candidates" }), el("ul", { class: "candidates" }, ...candidates.map(candidate))] : []),
+    el("ol", { class: "path" }, ...path.map((asked) => step(asked, version))),
   ];
+  if (candidates.length > 0) {
+    shown.push(el("h3", { text: "Candidates" }));
+    shown.push(el("ul", { class: "candidates" }, ...candidates.map(candidate)));
+  }
+  return shown;
 }
 
-function step({ rule, from, when, outcome, why }) {
+function step({ rule, from, when, outcome, why }, version) {
   const [sign, words] = OUTCOMES[outcome];
   return el(
     "li",
     { class: "step", data: { outcome } },
     el("span", { class: "step-outcome" }, icon(sign), words),
-    el("span", { class: "step-rule" }, el("strong", { text: rule }), el("small", { text: origin({ from }) })),
+    el("span", { class: "step-rule" }, el("strong", { text: rule }), el("small", { text: origin(from, version) })),
     el("code", { class: "condition", text: condition(when) }),
     why ? el("p", { text: why }) : null,
   );
 }
 
 function candidate({ endpoint, state, expected_ms: expected, running }) {
-  return el("li", {}, el("strong", { text: endpoint }), el("span", { class: "circuit", data: { state }, text: state }), `${ms(expected)}, ${running} running`);
+  const circuit = el("span", { class: "circuit", data: { state }, text: state });
+  return el("li", {}, el("strong", { text: endpoint }), circuit, `${ms(expected)}, ${running} running`);
 }

@@ -4,13 +4,13 @@
  */
 
 import { askForKey, notice } from "../dialogs.js";
-import { byId } from "../dom.js";
+import { byId, el } from "../dom.js";
 import { ApiError } from "../http.js";
 import { Admin } from "./admin.js";
 import { newestRevision, showEndpoints } from "./endpoints.js";
 import { ExplainBox } from "./explain.js";
 import { showGlance } from "./glance.js";
-import { say } from "./patch.js";
+import { patch, say } from "./patch.js";
 import { PolicyPanel } from "./policies.js";
 import { RulesView } from "./rules.js";
 import { showSpending } from "./spending.js";
@@ -38,7 +38,7 @@ const watches = {
   report: new Watch(() => admin.endpoints(), { news: reportCame, changed: showLink }),
   spend: new Watch(() => admin.spend(org), { news: spendCame, changed: showLink }),
   versions: new Watch(async () => (scope === null ? null : admin.versions(scope)), {
-    news: (answer) => answer && policies.show(answer.versions).catch(tell),
+    news: (answer) => answer && policies.show(answer.data).catch(tell),
     changed: showLink,
   }),
 };
@@ -83,7 +83,7 @@ function glance() {
     facts.push({ name: `Live, revision ${newest}`, part: "endpoints", words, state: live === all && all > 0 ? "good" : "wait" });
     const closed = report.endpoints.filter(({ state }) => state === "closed").length;
     const state = closed === report.endpoints.length ? "good" : "bad";
-    facts.push({ name: "Endpoints closed", part: "endpoints", words: `${closed} of ${report.endpoints.length}`, state });
+    facts.push({ name: "Circuits closed", part: "endpoints", words: `${closed} of ${report.endpoints.length}`, state });
   }
   if (routes && report) {
     const failing = rules.failing.length;
@@ -102,13 +102,14 @@ function openScope() {
 
 /** Whether what is shown is fresh; if not, why, and that it is tried again. */
 function showLink() {
-  const error = Object.values(watches).map((watch) => watch.error).find((found) => found !== null);
-  const trouble = byId("trouble");
-  trouble.hidden = error === undefined;
+  const all = Object.values(watches).map((watch) => watch.error);
+  const error = all.find((found) => found);
+  byId("trouble").hidden = !error;
+  if (!error && all.includes(undefined)) return;
   byId("link").dataset.link = error ? "waiting" : "online";
   say(byId("link-words"), error ? "Not up to date" : "Live");
   if (error) {
-    say(trouble, `${error.message} It is tried again.`);
+    say(byId("trouble"), `${error.message} It is tried again.`);
     if (!(error instanceof ApiError)) reportError(error);
   }
 }
@@ -116,6 +117,13 @@ function showLink() {
 function tell(error) {
   notice(error.message);
   if (!(error instanceof ApiError)) reportError(error);
+}
+
+/** The organizations that have a policy; any other can be typed. */
+async function offerOrganizations() {
+  const scopes = (await admin.policies()).data.map(({ scope: name }) => name);
+  const named = scopes.filter((name) => name !== BASE);
+  patch(byId("orgs"), named, String, (name) => el("option", { value: name }));
 }
 
 function choose(chosen) {
@@ -136,6 +144,7 @@ byId("org").addEventListener("change", () => {
   history.pushState(null, "", chosen ? `?org=${encodeURIComponent(chosen)}` : location.pathname);
   choose(chosen);
 });
+byId("org").addEventListener("focus", () => offerOrganizations().catch(tell));
 byId("scopes").addEventListener("change", openScope);
 byId("forget-key").hidden = !admin.hasKey;
 byId("forget-key").addEventListener("click", () => {

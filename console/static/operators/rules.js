@@ -6,11 +6,13 @@ import { ago, condition, count, leads, origin, plural } from "./words.js";
 
 export class RulesView {
   #rules = [];
+  #version = "";
   #reports = new Map();
 
   /** @param {object} answer Of `GET routes`. */
   showRules({ version, rules }) {
     this.#rules = rules;
+    this.#version = version;
     say(byId("rules-words"), `${plural(rules.length, "rule")}, version ${version}. The first that matches leads.`);
     this.#show();
   }
@@ -37,6 +39,7 @@ export class RulesView {
     const names = failing.map(({ name }) => name).join(", ");
     say(alarm, `${plural(failing.length, "condition")} failed when asked, which counts as no match: ${names}.`);
     patch(byId("rules-list"), this.#rules, keyOf, makeRule, (node, rule) => {
+      say(node.querySelector(".badge"), origin(rule.from, this.#version));
       updateRule(node, rule, this.#report(rule));
     });
   }
@@ -64,7 +67,6 @@ function makeRule() {
 function updateRule(node, rule, { matched, faults }) {
   const part = (selector) => node.querySelector(selector);
   say(part(".rule-name"), rule.name);
-  say(part(".badge"), origin(rule));
   say(part(".rule-matched"), matched === null ? "" : `matched ${count(matched)}`);
   say(part(".condition"), condition(rule.when));
   say(part(".rule-leads span"), leads(rule));

@@ -7,7 +7,8 @@ const EVERY_MS = 2_000;
 const AT_MOST_MS = 30_000;
 
 export class Watch {
-  error = null;
+  /** What went wrong the last time; undefined until the first answer. */
+  error = undefined;
   #fetch;
   #on;
   #timer = null;
@@ -56,8 +57,8 @@ export class Watch {
   }
 
   #settle(error) {
-    const changed = error !== null || this.error !== null;
+    if (error === null && this.error === null) return;
     this.error = error;
-    if (changed) this.#on.changed();
+    this.#on.changed();
   }
 }

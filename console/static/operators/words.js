@@ -41,12 +41,11 @@ export function ahead(at) {
 
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
-const ORIGINS = { settings: "Settings", base: "Base policy", org: "Organization" };
-
-/** Where a rule comes from, with the version of that policy. */
-export function origin({ from, version = null }) {
-  const words = ORIGINS[from] ?? from;
-  return version ? `${words}, version ${version}` : words;
+/** Where a rule comes from, with that policy's version as `version` tells it (`base.3+org_x.7`). */
+export function origin(from, version) {
+  if (from === "settings") return "settings";
+  const part = version.split("+").find((name) => name.startsWith(`${from}.`));
+  return part ? `${from}, version ${part.slice(from.length + 1)}` : from;
 }
 
 /** A rule's condition as it was written; what is no expression as `key: value`. */
