@@ -74,7 +74,7 @@ function spendCame(answer) {
 function glance() {
   const { routes, report, spend } = known;
   const facts = [];
-  if (routes) facts.push({ name: "Version in force", part: "rules", words: routes.version, state: "" });
+  if (routes) facts.push({ name: "Version in force", part: "rules", words: routes.version.replaceAll("+", " + "), state: "" });
   if (report) {
     const newest = newestRevision(report.hosts);
     const live = report.hosts.filter(({ revision }) => revision === newest).length;

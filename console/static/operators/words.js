@@ -71,7 +71,7 @@ export function leads({ agent, split, semantic, classifier, sticky, on_failure: 
 function shares(agents) {
   const all = Object.values(agents).reduce((sum, weight) => sum + weight, 0);
   return Object.entries(agents)
-    .map(([agent, weight]) => `${agent} ${Math.round((weight / all) * 1000) / 10} %`)
+    .map(([agent, weight]) => `${agent} ${Math.round((weight / all) * 1000) / 10}%`)
     .join(", ");
 }
 
