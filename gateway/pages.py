@@ -23,7 +23,7 @@ class _Files(StaticFiles):
 
 
 def install(app: FastAPI, directory: Path) -> None:
-    """Serve `directory` at `/static/`, its `index.html` at `/` and its `console.html` at `/console`.
+    """Serve `directory` at `/static/`, its `index.html` at `/`, its `console.html` at `/console`.
 
     Neither page is secret; what they show comes through the doors.
     """

@@ -1,6 +1,6 @@
-"""The admin API as the console meets it, answered from memory inside the browser's own requests.
+"""The admin API as the console meets it, played by a test without any server.
 
-It says what the real one says, in the same shapes; `test_console_for_real.py` holds the two together.
+It says what the real one says, in the same shapes.
 """
 
 from __future__ import annotations
@@ -198,9 +198,7 @@ class StandIn:
                 "outcome": outcome,
                 "why": why,
             }
-            for rule, (outcome, why) in zip(
-                RULES, [*outcomes, *[("skipped", "")] * 3], strict=True
-            )
+            for rule, (outcome, why) in zip(RULES, [*outcomes, *[("skipped", "")] * 3], strict=True)
         ]
         candidates = [
             {"endpoint": "gpt/gpt-1", "state": "closed", "expected_ms": 412.4, "running": 17},

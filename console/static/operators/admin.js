@@ -68,7 +68,8 @@ export class Admin {
   }
 
   rollback(scope, version, note) {
-    return this.#call("POST", `policies/${scope}/rollback`, { body: { version, note: note || null } });
+    const body = { version, note: note || null };
+    return this.#call("POST", `policies/${scope}/rollback`, { body });
   }
 
   #call(method, path, options) {

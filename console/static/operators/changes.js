@@ -9,7 +9,8 @@ const SIGNS = { "+": "added", "-": "removed", " ": "same" };
 export function diffView(before, after) {
   const groups = hunks(diff(before, after));
   if (groups.length === 0) return el("p", { class: "soft", text: "They are the same." });
-  return el("div", { class: "diff" }, ...groups.map((lines) => el("div", { class: "hunk" }, ...lines.map(line))));
+  const shown = groups.map((lines) => el("div", { class: "hunk" }, ...lines.map(line)));
+  return el("div", { class: "diff" }, ...shown);
 }
 
 function line({ sign, text, before, after }) {

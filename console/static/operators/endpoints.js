@@ -80,5 +80,6 @@ function updateHost(node, { host, at, revision, policy_errors: errors }, newest)
 }
 
 function makeProblem() {
-  return el("li", { class: "fault" }, icon("warn"), el("strong", { text: "Policy refused here" }), el("span"));
+  const words = el("strong", { text: "Policy refused here" });
+  return el("li", { class: "fault" }, icon("warn"), words, el("span"));
 }

@@ -96,11 +96,12 @@ function told({ version, path, agent, reason, leads_to: target, candidates = [] 
 
 function step({ rule, from, when, outcome, why }, version) {
   const [sign, words] = OUTCOMES[outcome];
+  const source = el("small", { text: origin(from, version) });
   return el(
     "li",
     { class: "step", data: { outcome } },
     el("span", { class: "step-outcome" }, icon(sign), words),
-    el("span", { class: "step-rule" }, el("strong", { text: rule }), el("small", { text: origin(from, version) })),
+    el("span", { class: "step-rule" }, el("strong", { text: rule }), source),
     el("code", { class: "condition", text: condition(when) }),
     why ? el("p", { text: why }) : null,
   );
@@ -108,5 +109,6 @@ function step({ rule, from, when, outcome, why }, version) {
 
 function candidate({ endpoint, state, expected_ms: expected, running }) {
   const circuit = el("span", { class: "circuit", data: { state }, text: state });
-  return el("li", {}, el("strong", { text: endpoint }), circuit, `${ms(expected)}, ${running} running`);
+  const load = `${ms(expected)}, ${running} running`;
+  return el("li", {}, el("strong", { text: endpoint }), circuit, load);
 }

@@ -74,22 +74,24 @@ function spendCame(answer) {
 function glance() {
   const { routes, report, spend } = known;
   const facts = [];
-  if (routes) facts.push({ name: "Version in force", part: "rules", words: routes.version.replaceAll("+", " + "), state: "" });
+  const fact = (name, part, words, state = "") => facts.push({ name, part, words, state });
+  if (routes) fact("Version in force", "rules", routes.version.replaceAll("+", " + "));
   if (report) {
-    const newest = newestRevision(report.hosts);
-    const live = report.hosts.filter(({ revision }) => revision === newest).length;
-    const all = report.hosts.length;
-    const words = `${live} of ${plural(all, "host")}`;
-    facts.push({ name: `Live, revision ${newest}`, part: "endpoints", words, state: live === all && all > 0 ? "good" : "wait" });
-    const closed = report.endpoints.filter(({ state }) => state === "closed").length;
-    const state = closed === report.endpoints.length ? "good" : "bad";
-    facts.push({ name: "Circuits closed", part: "endpoints", words: `${closed} of ${report.endpoints.length}`, state });
+    const { hosts, endpoints } = report;
+    const newest = newestRevision(hosts);
+    const live = hosts.filter(({ revision }) => revision === newest).length;
+    const words = `${live} of ${plural(hosts.length, "host")}`;
+    const everywhere = live === hosts.length && live > 0;
+    fact(`Live, revision ${newest}`, "endpoints", words, everywhere ? "good" : "wait");
+    const closed = endpoints.filter(({ state }) => state === "closed").length;
+    const state = closed === endpoints.length ? "good" : "bad";
+    fact("Circuits closed", "endpoints", `${closed} of ${endpoints.length}`, state);
   }
   if (routes && report) {
     const failing = rules.failing.length;
-    facts.push({ name: "Conditions failing", part: "rules", words: count(failing), state: failing ? "bad" : "good" });
+    fact("Conditions failing", "rules", count(failing), failing ? "bad" : "good");
   }
-  if (spend) facts.push({ name: "Spent today", part: "spending", words: usd(spend.today_usd), state: "" });
+  if (spend) fact("Spent today", "spending", usd(spend.today_usd));
   showGlance(facts);
 }
 

@@ -54,12 +54,17 @@ export class PolicyPanel {
   async show(versions) {
     const scope = this.#scope;
     this.#versions = versions;
-    patch(byId("versions"), versions, ({ version }) => String(version), () => this.#makeVersion(), (node, version) => updateVersion(node, version, this.#newest));
+    patch(
+      byId("versions"),
+      versions,
+      ({ version }) => String(version),
+      () => this.#makeVersion(),
+      (node, version) => updateVersion(node, version, this.#newest),
+    );
     this.#offer();
-    if (this.#loaded === null || (!this.#dirty && this.#loaded.version !== this.#newest)) {
-      await this.#load(this.#newest);
-    } else if (this.#dirty && this.#loaded.version !== this.#newest) {
-      this.#state(`Version ${this.#newest} was put meanwhile. Your edits began at version ${this.#loaded.version}.`, "wait");
+    if (this.#loaded?.version !== this.#newest) {
+      if (!this.#dirty) await this.#load(this.#newest);
+      else this.#state(`Version ${this.#newest} was put meanwhile; your edits stay here.`, "wait");
     }
     if (scope === this.#scope) await this.#compare();
   }
@@ -161,8 +166,8 @@ export class PolicyPanel {
     const words = [el("span", { class: "where", text: where ?? "" }), el("span", { text: reason })];
     if (!line) return el("li", {}, ...words);
     const goTo = () => this.#editor.goTo(line);
-    const button = el("button", { type: "button", class: "quiet", text: `Line ${line}`, on: { click: goTo } });
-    return el("li", {}, button, ...words);
+    const attributes = { type: "button", class: "quiet", text: `Line ${line}` };
+    return el("li", {}, el("button", { ...attributes, on: { click: goTo } }), ...words);
   }
 
   #state(words, state = "") {
@@ -172,16 +177,19 @@ export class PolicyPanel {
   }
 
   #makeVersion() {
+    const rollBack = async () => {
+      await this.#rollBack(Number(node.dataset.key)).catch((error) => this.#refused(error));
+    };
+    const attributes = { type: "button", class: "quiet", text: "Roll back…" };
     const node = el(
       "li",
       { class: "version" },
       el("strong"),
       el("span", { class: "badge good", text: "in force" }),
-      el("button", { type: "button", class: "quiet", text: "Roll back…" }),
+      el("button", { ...attributes, on: { click: rollBack } }),
       el("p"),
       el("small"),
     );
-    node.querySelector("button").addEventListener("click", () => this.#rollBack(Number(node.dataset.key)));
     return node;
   }
 
@@ -190,7 +198,9 @@ export class PolicyPanel {
     byId("compare").hidden = numbers.length < 2;
     const fresh = byId("compare-after").length !== numbers.length;
     for (const id of ["compare-before", "compare-after"]) {
-      patch(byId(id), numbers, String, (number) => el("option", { value: number, text: `version ${number}` }));
+      patch(byId(id), numbers, String, (number) =>
+        el("option", { value: number, text: `version ${number}` }),
+      );
     }
     if (fresh && numbers.length > 1) {
       byId("compare-before").value = String(numbers[1]);
@@ -211,7 +221,8 @@ export class PolicyPanel {
   }
 }
 
-function updateVersion(node, { version, created_at: at, author, note, rolled_back_to: back }, newest) {
+function updateVersion(node, policy, newest) {
+  const { version, created_at: at, author, note, rolled_back_to: back } = policy;
   const [number, badge, button, words, when] = node.children;
   say(number, `Version ${version}`);
   badge.hidden = version !== newest;

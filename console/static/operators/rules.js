@@ -1,4 +1,4 @@
-/** The rules in force, in order, with what hosts report of them: matches, and conditions that failed. */
+/** The rules in force, in order, with what hosts report of them: matches, conditions that failed. */
 
 import { byId, el, icon } from "../dom.js";
 import { patch, say } from "./patch.js";
@@ -13,7 +13,8 @@ export class RulesView {
   showRules({ version, rules }) {
     this.#rules = rules;
     this.#version = version;
-    say(byId("rules-words"), `${plural(rules.length, "rule")}, version ${version}. The first that matches leads.`);
+    const words = `${plural(rules.length, "rule")}, version ${version}.`;
+    say(byId("rules-words"), `${words} The first that matches leads.`);
     this.#show();
   }
 
@@ -37,7 +38,8 @@ export class RulesView {
     const alarm = byId("rules-alarm");
     alarm.hidden = failing.length === 0;
     const names = failing.map(({ name }) => name).join(", ");
-    say(alarm, `${plural(failing.length, "condition")} failed when asked, which counts as no match: ${names}.`);
+    const words = "failed when asked, which counts as no match";
+    say(alarm, `${plural(failing.length, "condition")} ${words}: ${names}.`);
     patch(byId("rules-list"), this.#rules, keyOf, makeRule, (node, rule) => {
       say(node.querySelector(".badge"), origin(rule.from, this.#version));
       updateRule(node, rule, this.#report(rule));

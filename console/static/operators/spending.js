@@ -27,7 +27,12 @@ function makeMeter({ name }) {
     "div",
     { class: "meter" },
     el("p", {}, el("span", { text: name }), el("strong")),
-    el("div", { class: "meter-bar", role: "meter", "aria-label": name, "aria-valuemin": "0" }, el("i"), el("b", { title: "Soft limit" })),
+    el(
+      "div",
+      { class: "meter-bar", role: "meter", "aria-label": name, "aria-valuemin": "0" },
+      el("i"),
+      el("b", { title: "Soft limit" }),
+    ),
     el("small"),
   );
 }
@@ -36,7 +41,8 @@ function updateMeter(node, { spent, limit }) {
   const soft = limit?.soft_usd ?? null;
   const hard = limit?.hard_usd ?? null;
   const most = hard ?? soft;
-  const state = hard !== null && spent >= hard ? "hard" : soft !== null && spent >= soft ? "soft" : "fine";
+  const beyond = (sum) => sum !== null && spent >= sum;
+  const state = beyond(hard) ? "hard" : beyond(soft) ? "soft" : "fine";
   mark(node, "data-state", state);
   say(node.querySelector("strong"), usd(spent));
   const bar = node.querySelector(".meter-bar");

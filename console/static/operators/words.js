@@ -4,7 +4,7 @@ const NUMBER = new Intl.NumberFormat("en");
 const DATE = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
 const NONE = "–";
 
-export const count = (number) => (number === null || number === undefined ? NONE : NUMBER.format(number));
+export const count = (number) => NUMBER.format(number);
 
 export function ms(number) {
   if (number === null || number === undefined) return NONE;
@@ -15,7 +15,8 @@ export function ms(number) {
 export function usd(number) {
   if (number === null || number === undefined) return NONE;
   const places = number !== 0 && number < 1 ? 4 : 2;
-  return `$${number.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: places })}`;
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: places };
+  return `$${number.toLocaleString("en", digits)}`;
 }
 
 /** @param {number} at Unix seconds. */
@@ -39,7 +40,7 @@ export function ahead(at) {
   return seconds < 120 ? `${seconds} s` : `${Math.ceil(seconds / 60)} min`;
 }
 
-export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
+export const plural = (number, one) => `${count(number)} ${number === 1 ? one : `${one}s`}`;
 
 /** Where a rule comes from, with that policy's version as `version` tells it (`base.3+org_x.7`). */
 export function origin(from, version) {
@@ -61,12 +62,19 @@ export function leads({ agent, split, semantic, classifier, sticky, on_failure: 
   const ways = [];
   if (agent) ways.push(agent);
   if (split) ways.push(`split by ${split.by}: ${shares(split.agents)}`);
-  if (semantic) ways.push(`nearest example of ${Object.keys(semantic.examples).join(", ")}; else ${semantic.else}`);
-  if (classifier) ways.push(`${classifier.agent} chooses among ${Object.keys(classifier.answers).join(", ")}; else ${classifier.else}`);
+  if (semantic) {
+    ways.push(`nearest example of ${names(semantic.examples)}; else ${semantic.else}`);
+  }
+  if (classifier) {
+    const { agent: judge, answers, else: otherwise } = classifier;
+    ways.push(`${judge} chooses among ${names(answers)}; else ${otherwise}`);
+  }
   if (sticky) ways.push("a conversation keeps its agent");
   if (onFailure) ways.push(`on failure ${onFailure}`);
   return ways.join(" · ");
 }
+
+const names = (table) => Object.keys(table).join(", ");
 
 function shares(agents) {
   const all = Object.values(agents).reduce((sum, weight) => sum + weight, 0);
