@@ -54,7 +54,7 @@ RULES: list[dict[str, Any]] = [
         "when": {"keywords": ["python", "traceback"], "metadata": {"kind": ["dev", "ops"]}},
         "agent": "gpt",
     },
-    {"name": "default", "from": "settings", "when": "else", "agent": "gemini", "sticky": True},
+    {"name": "default", "from": "settings", "when": "else", "agent": "gemini"},
 ]
 
 FAULT = "no such key: price"
@@ -164,8 +164,8 @@ class StandIn:
         fault = {"reason": FAULT, "count": self.faults, "last": time.time() - 9}
         rules = [
             {
-                "name": rule["name"],
-                "from": rule["from"],
+                "rule": rule["name"],
+                "source": rule["from"],
                 "matched": 20 + at,
                 "faults": [fault] if rule["name"] == "by-price" and self.faults else [],
             }

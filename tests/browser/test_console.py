@@ -48,6 +48,7 @@ async def test_rules_stand_in_order_with_what_became_of_them(desk: Desk) -> None
     await expect(page.rule("canary")).to_contain_text("split by user: gpt 95%, gpt-next 5%")
     await expect(page.rule("code")).to_contain_text("metadata: kind = dev, ops")
     await expect(page.rule("default")).to_contain_text("settings")
+    await expect(page.rule("default")).to_contain_text("gemini · a conversation keeps its agent")
 
     # Two hosts report: what they counted is added up.
     await expect(page.rule("by-price")).to_contain_text("matched 42")

@@ -29,8 +29,8 @@ export class RulesView {
     return this.#rules.filter((rule) => this.#report(rule).faults.length > 0);
   }
 
-  #report(rule) {
-    return this.#reports.get(keyOf(rule)) ?? { matched: null, faults: [] };
+  #report({ from, name }) {
+    return this.#reports.get(`${from} ${name}`) ?? { matched: null, faults: [] };
   }
 
   #show() {
@@ -87,12 +87,12 @@ function makeFault() {
 /** Of all hosts: rule → {matched, faults}. */
 function addUp(hosts) {
   const sums = new Map();
-  for (const rule of hosts.flatMap(({ rules }) => rules)) {
-    const key = keyOf(rule);
+  for (const { source, rule, matched, faults } of hosts.flatMap(({ rules }) => rules)) {
+    const key = `${source} ${rule}`;
     if (!sums.has(key)) sums.set(key, { matched: 0, faults: [] });
     const sum = sums.get(key);
-    sum.matched += rule.matched;
-    for (const fault of rule.faults) {
+    sum.matched += matched;
+    for (const fault of faults) {
       const known = sum.faults.find(({ reason }) => reason === fault.reason);
       if (known) {
         known.count += fault.count;

@@ -57,8 +57,8 @@ export function condition(when) {
     .join("\n");
 }
 
-/** Where a rule leads. */
-export function leads({ agent, split, semantic, classifier, sticky, on_failure: onFailure }) {
+/** Where a rule leads. With `else` a conversation keeps its agent unless the rule says otherwise. */
+export function leads({ agent, split, semantic, classifier, when, sticky, on_failure: onFailure }) {
   const ways = [];
   if (agent) ways.push(agent);
   if (split) ways.push(`split by ${split.by}: ${shares(split.agents)}`);
@@ -69,7 +69,7 @@ export function leads({ agent, split, semantic, classifier, sticky, on_failure: 
     const { agent: judge, answers, else: otherwise } = classifier;
     ways.push(`${judge} chooses among ${names(answers)}; else ${otherwise}`);
   }
-  if (sticky) ways.push("a conversation keeps its agent");
+  if (sticky ?? when === "else") ways.push("a conversation keeps its agent");
   if (onFailure) ways.push(`on failure ${onFailure}`);
   return ways.join(" · ");
 }
