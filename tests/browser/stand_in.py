@@ -135,16 +135,17 @@ class StandIn:
 
     async def _admin(self, route: Route, path: str) -> None:
         query = parse_qs(urlsplit(route.request.url).query)
-        org = query.get("org", ["org_acme"])[0]
+        org = query.get("org", [None])[0]
         if path == "routes":
-            version = "base.3+org_acme.2"
-            await route.fulfill(json={"org": org, "version": version, "rules": RULES})
+            version = "base.3+org_acme.2" if org else "base.3"
+            rules = [rule for rule in RULES if org or rule["from"] != "org_acme"]
+            await route.fulfill(json={"org": org, "version": version, "rules": rules})
         elif path == "routes/explain":
             await self._explain(route)
         elif path == "endpoints":
             await route.fulfill(json=self._endpoints())
         elif path == "spend":
-            await route.fulfill(json=_spend(org))
+            await route.fulfill(json=_spend(org or "org_acme"))
         elif path == "policies":
             newest = [kept[-1] for kept in self.versions.values()]
             await route.fulfill(json={"object": "list", "data": newest})
@@ -200,10 +201,6 @@ class StandIn:
             }
             for rule, (outcome, why) in zip(RULES, [*outcomes, *[("skipped", "")] * 3], strict=True)
         ]
-        candidates = [
-            {"endpoint": "gpt/gpt-1", "state": "closed", "expected_ms": 412.4, "running": 17},
-            {"endpoint": "gpt/gpt-2", "state": "open", "expected_ms": None, "running": 0},
-        ]
         await route.fulfill(
             json={
                 "version": "base.3+org_acme.2",
@@ -211,7 +208,7 @@ class StandIn:
                 "leads_to": {"split": RULES[2]["split"]},
                 "agent": "gpt",
                 "reason": "share 31 of 100, by user",
-                "candidates": candidates,
+                "candidates": [],
             }
         )
 

@@ -113,7 +113,7 @@ async def test_the_way_of_a_message_is_told(desk: Desk) -> None:
     await expect(steps.locator(".step-outcome")).to_have_text(outcomes)
     await expect(steps.nth(1)).to_contain_text(FAULT)
     await expect(part.locator(".answer-agent")).to_contain_text("gpt share 31 of 100, by user")
-    await expect(part.get_by_role("listitem").filter(has_text="gpt/gpt-2")).to_contain_text("open")
+    await expect(part.get_by_role("listitem").filter(has_text="gpt-2")).to_contain_text("open")
     assert desk.api.asked == [
         {
             "org": "org_acme",
@@ -175,9 +175,12 @@ async def test_a_bad_policy_is_refused_by_line_and_a_good_one_applied_and_taken_
     await expect(page.versions.first).to_contain_text("Rolled back to version 1")
     await expect(page.text).to_have_value(TEXTS[0])
 
+    await page.write("# a draft")
     await page.page.get_by_label("Base, for everybody").check()
     await expect(page.state).to_contain_text("There is no policy yet")
     await expect(page.text).to_have_value("")
+    await page.page.get_by_role("radio", name="org_acme").check()
+    await expect(page.text).to_have_value("# a draft")
 
 
 async def test_what_a_person_writes_stays_when_somebody_else_puts_a_version(desk: Desk) -> None:

@@ -29,6 +29,11 @@ export class Editor {
     this.#number();
   }
 
+  /** Nothing can be written as long as it is not known what is there. */
+  set closed(closed) {
+    this.#box.readOnly = closed;
+  }
+
   /** @param {number[]} lines Counted from 1; all others lose their marks. */
   markLines(lines) {
     this.#wrong = new Set(lines);

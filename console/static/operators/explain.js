@@ -12,16 +12,18 @@ const OUTCOMES = {
 
 export class ExplainBox {
   #admin;
-  #org;
+  #known;
   #asked = 0;
 
   /**
    * @param {import("./admin.js").Admin} admin
-   * @param {() => string|null} org The chosen organization.
+   * @param {object} known
+   * @param {() => string|null} known.org The chosen organization.
+   * @param {(agent: string) => object[]} known.endpoints An agent's, as they stand.
    */
-  constructor(admin, org) {
+  constructor(admin, known) {
     this.#admin = admin;
-    this.#org = org;
+    this.#known = known;
     byId("explain-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#ask();
@@ -39,7 +41,8 @@ export class ExplainBox {
     const asked = this.#asked;
     let shown;
     try {
-      shown = told(await this.#admin.explain(this.#question()));
+      const answer = await this.#admin.explain(this.#question());
+      shown = told(answer, this.#known.endpoints(answer.agent));
     } catch (error) {
       shown = [el("p", { class: "trouble", text: error.message })];
     }
@@ -49,7 +52,7 @@ export class ExplainBox {
   #question() {
     const value = (name) => byId(`explain-${name}`).value.trim();
     return {
-      org: this.#org(),
+      org: this.#known.org(),
       text: byId("explain-text").value,
       user: value("user") || null,
       model: value("model") || "auto",
@@ -75,13 +78,13 @@ function pairs(text) {
   );
 }
 
-function told({ version, path, agent, reason, leads_to: target, candidates = [] }) {
+function told({ version, path, agent, reason, leads_to: target }, candidates) {
   const shown = [
     el(
       "p",
       { class: "answer-agent" },
       icon("route"),
-      el("strong", { text: agent ?? leads(target ?? {}) }),
+      el("strong", { text: agent ?? leads(target) }),
       ` ${reason}`,
     ),
     el("p", { class: "soft", text: `By version ${version}.` }),

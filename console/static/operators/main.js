@@ -25,20 +25,23 @@ const admin = new Admin(async (wrong) => {
   return key;
 });
 
-let org = new URLSearchParams(location.search).get("org") || null;
-let scope = null;
+let org = null;
+let scope = BASE;
 let known = { routes: null, report: null, spend: null };
 
 const rules = new RulesView();
-const explain = new ExplainBox(admin, () => org);
+const explain = new ExplainBox(admin, {
+  org: () => org,
+  endpoints: (agent) => known.report?.endpoints.filter((its) => its.agent === agent) ?? [],
+});
 const policies = new PolicyPanel(admin, { changed: () => refresh() });
 
 const watches = {
   routes: new Watch(() => admin.routes(org), { news: routesCame, changed: showLink }),
   report: new Watch(() => admin.endpoints(), { news: reportCame, changed: showLink }),
   spend: new Watch(() => admin.spend(org), { news: spendCame, changed: showLink }),
-  versions: new Watch(async () => (scope === null ? null : admin.versions(scope)), {
-    news: (answer) => answer && policies.show(answer.data).catch(tell),
+  versions: new Watch(() => admin.versions(scope), {
+    news: (answer) => policies.show(answer.data).catch(tell),
     changed: showLink,
   }),
 };
@@ -49,11 +52,6 @@ function refresh() {
 
 function routesCame(answer) {
   known.routes = answer;
-  // Where no organization was named, the answer says whose rules these are.
-  org ??= answer.org;
-  byId("org").placeholder = org;
-  say(byId("scope-org"), org);
-  if (scope === null) openScope();
   rules.showRules(answer);
   glance();
 }
@@ -65,8 +63,10 @@ function reportCame(answer) {
   glance();
 }
 
+/** Where no organization was chosen, the answer says which one this gateway serves. */
 function spendCame(answer) {
   known.spend = answer;
+  if (org === null) look(answer.org);
   showSpending(answer);
   glance();
 }
@@ -97,9 +97,18 @@ function glance() {
 
 function openScope() {
   const chosen = document.querySelector("input[name=scope]:checked").value;
-  scope = chosen === BASE ? BASE : org;
+  scope = chosen === BASE ? BASE : (org ?? BASE);
   policies.open(scope);
   watches.versions.refresh();
+}
+
+/** Look at an organization; null: at what holds for whoever has no policy of its own. */
+function look(at) {
+  org = at;
+  byId("org").placeholder = org ?? "";
+  say(byId("scope-org"), org ?? "Organization");
+  openScope();
+  watches.routes.refresh();
 }
 
 /** Whether what is shown is fresh; if not, why, and that it is tried again. */
@@ -128,16 +137,20 @@ async function offerOrganizations() {
   patch(byId("orgs"), named, String, (name) => el("option", { value: name }));
 }
 
+function orgFromAddress() {
+  return new URLSearchParams(location.search).get("org");
+}
+
 function choose(chosen) {
-  org = chosen || null;
-  scope = null;
   known = { ...known, routes: null, spend: null };
-  byId("org").value = org ?? "";
+  byId("org").value = chosen ?? "";
   byId("rules-list").replaceChildren();
   byId("meters").replaceChildren();
   byId("users-rows").replaceChildren();
   explain.clear();
-  refresh();
+  look(chosen || null);
+  watches.report.refresh();
+  watches.spend.refresh();
 }
 
 byId("org-form").addEventListener("submit", (event) => event.preventDefault());
@@ -153,6 +166,6 @@ byId("forget-key").addEventListener("click", () => {
   admin.forgetKey();
   location.reload();
 });
-window.addEventListener("popstate", () => choose(new URLSearchParams(location.search).get("org")));
+window.addEventListener("popstate", () => choose(orgFromAddress()));
 
-choose(org);
+choose(orgFromAddress());

@@ -6,12 +6,14 @@
  */
 
 import { byId, el } from "../dom.js";
+import { ApiError } from "../http.js";
 import { confirmChange, diffView } from "./changes.js";
 import { Editor } from "./editor.js";
 import { mark, patch, say } from "./patch.js";
 import { moment } from "./words.js";
 
 const ABSENT = 0;
+const KEPT_TEXTS = 100;
 
 export class PolicyPanel {
   #admin;
@@ -21,6 +23,7 @@ export class PolicyPanel {
   #versions = [];
   #texts = new Map();
   #loaded = null;
+  #drafts = new Map();
   #compared = "";
 
   /**
@@ -31,22 +34,25 @@ export class PolicyPanel {
   constructor(admin, on) {
     this.#admin = admin;
     this.#on = on;
-    byId("policy-check").addEventListener("click", () => this.#check());
-    byId("policy-apply").addEventListener("click", () => this.#apply());
-    byId("policy-discard").addEventListener("click", () => this.#load(this.#newest));
-    byId("compare").addEventListener("change", () => this.#compare());
+    const doing = (work) => () => work().catch((error) => this.#refused(error));
+    byId("policy-check").addEventListener("click", doing(() => this.#check()));
+    byId("policy-apply").addEventListener("click", doing(() => this.#apply()));
+    byId("policy-discard").addEventListener("click", doing(() => this.#load(this.#newest)));
+    byId("compare").addEventListener("change", doing(() => this.#compare()));
   }
 
-  /** Show another scope; edits are dropped. */
+  /** Show another scope; what was edited in the one before is there again when it is. */
   open(scope) {
+    if (this.#dirty) this.#drafts.set(this.#scope, this.#editor.text);
     this.#scope = scope;
     this.#versions = [];
-    this.#texts.clear();
     this.#loaded = null;
     this.#compared = "";
     this.#editor.text = "";
+    this.#editor.closed = true;
     this.#problems([]);
     this.#state("");
+    this.#edited();
     byId("compared").hidden = true;
   }
 
@@ -79,19 +85,24 @@ export class PolicyPanel {
 
   async #text(version) {
     if (version === ABSENT) return "";
-    if (!this.#texts.has(version)) {
-      const { text } = await this.#admin.version(this.#scope, version);
-      this.#texts.set(version, text);
+    const scope = this.#scope;
+    const key = `${scope} ${version}`;
+    if (!this.#texts.has(key)) {
+      if (this.#texts.size >= KEPT_TEXTS) this.#texts.clear();
+      this.#texts.set(key, (await this.#admin.version(scope, version)).text);
     }
-    return this.#texts.get(version);
+    return this.#texts.get(key);
   }
 
   async #load(version) {
     const scope = this.#scope;
     const text = await this.#text(version);
     if (scope !== this.#scope) return;
+    const draft = this.#loaded === null ? this.#drafts.get(scope) : undefined;
+    this.#drafts.delete(scope);
     this.#loaded = { version, text };
-    this.#editor.text = text;
+    this.#editor.text = draft ?? text;
+    this.#editor.closed = false;
     this.#problems([]);
     this.#state(version === ABSENT ? "There is no policy yet; the settings alone hold." : "");
     this.#edited();
@@ -102,15 +113,18 @@ export class PolicyPanel {
     byId("policy-apply").disabled = !this.#dirty;
   }
 
+  /** Whether nothing is wrong with the text; false too where it became another one meanwhile. */
   async #check() {
+    const [scope, text] = [this.#scope, this.#editor.text];
+    const same = () => scope === this.#scope && text === this.#editor.text;
     this.#problems([]);
     this.#state("Checking…");
     try {
-      await this.#admin.check(this.#scope, this.#editor.text);
-      this.#state("Nothing is wrong with it.", "good");
-      return true;
+      await this.#admin.check(scope, text);
+      if (same()) this.#state("Nothing is wrong with it.", "good");
+      return same();
     } catch (error) {
-      this.#refused(error);
+      if (same()) this.#refused(error);
       return false;
     }
   }
@@ -143,7 +157,6 @@ export class PolicyPanel {
   }
 
   #put({ version }, text) {
-    this.#texts.set(version, text);
     this.#loaded = { version, text };
     this.#editor.text = text;
     this.#edited();
@@ -152,6 +165,7 @@ export class PolicyPanel {
   }
 
   #refused(error) {
+    if (!(error instanceof ApiError)) reportError(error);
     const problems = error.details?.problems ?? [];
     this.#state(problems.length ? "It is refused; what is in force stays." : error.message, "bad");
     this.#problems(problems);
