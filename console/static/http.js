@@ -6,11 +6,11 @@
 
 /** What the server refused, or that it could not be reached (`status` 0, code `unreachable`). */
 export class ApiError extends Error {
-  constructor({ status, code, message, details = null, ...rest }) {
+  constructor({ status, code, message, problems = [], ...rest }) {
     super(message);
     this.name = "ApiError";
     const { param = null, requestId = null, retryAfter = null } = rest;
-    Object.assign(this, { status, code, details, param, requestId, retryAfter });
+    Object.assign(this, { status, code, problems, param, requestId, retryAfter });
   }
 }
 
@@ -102,7 +102,7 @@ async function read(response) {
     status: response.status,
     code: answer?.error?.code ?? `http_${response.status}`,
     message: answer?.error?.message ?? `The server answered ${response.status} without a reason.`,
-    details: answer?.error?.details,
+    problems: answer?.error?.problems,
     param: answer?.error?.param,
     requestId: answer?.error?.request_id ?? response.headers.get("x-request-id"),
     retryAfter: Number(response.headers.get("retry-after")) || null,

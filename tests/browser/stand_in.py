@@ -234,6 +234,7 @@ class StandIn:
                 text = route.request.post_data or ""
                 problems = [
                     {
+                        "scope": scope,
                         "line": number,
                         "where": f"rules[{number}].agent",
                         "reason": "there is no agent “gtp”; did you mean “gpt”?",
@@ -271,7 +272,7 @@ def _spend(org: str) -> dict[str, Any]:
 
 
 async def _refuse(route: Route, status: int, code: str, message: str, **details: Any) -> None:
-    error = {"message": message, "type": "invalid_request_error", "code": code, "details": details}
+    error = {"message": message, "type": "invalid_request_error", "code": code, **details}
     await route.fulfill(status=status, json={"error": error})
 
 

@@ -54,7 +54,7 @@ export class Admin {
     return this.#call("GET", `policies/${scope}/versions/${number}`);
   }
 
-  /** Throws `ApiError` with `details.problems` where the text is no good. */
+  /** Throws `ApiError` with `problems` where the text is no good. */
   check(scope, text) {
     return this.#call("POST", `policies/${scope}/check`, { body: text, type: "application/yaml" });
   }

@@ -166,19 +166,22 @@ export class PolicyPanel {
 
   #refused(error) {
     if (!(error instanceof ApiError)) reportError(error);
-    const problems = error.details?.problems ?? [];
+    const problems = error.problems ?? [];
     this.#state(problems.length ? "It is refused; what is in force stays." : error.message, "bad");
     this.#problems(problems);
   }
 
   #problems(problems) {
-    this.#editor.markLines(problems.flatMap(({ line }) => (line ? [line] : [])));
+    const own = problems.filter(({ scope }) => scope === this.#scope);
+    this.#editor.markLines(own.flatMap(({ line }) => line ?? []));
     byId("problems").replaceChildren(...problems.map((problem) => this.#problem(problem)));
   }
 
-  #problem({ line, where, reason }) {
-    const words = [el("span", { class: "where", text: where ?? "" }), el("span", { text: reason })];
-    if (!line) return el("li", {}, ...words);
+  /** What it makes wrong elsewhere has a line there, not here. */
+  #problem({ scope, line, where, reason }) {
+    const words = [el("span", { class: "where", text: where }), el("span", { text: reason })];
+    if (scope !== this.#scope) words.unshift(el("strong", { text: scope }));
+    if (!line || scope !== this.#scope) return el("li", {}, ...words);
     const goTo = () => this.#editor.goTo(line);
     const attributes = { type: "button", class: "quiet", text: `Line ${line}` };
     return el("li", {}, el("button", { ...attributes, on: { click: goTo } }), ...words);
