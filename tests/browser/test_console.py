@@ -62,6 +62,7 @@ async def test_rules_stand_in_order_with_what_became_of_them(desk: Desk) -> None
     desk.api.faults = 0
     await page.later()
     await expect(page.fact("Conditions failing")).to_have_text("0")
+    await expect(fault).to_have_count(0)
     await expect(page.part("Rules in force").get_by_role("status")).to_be_hidden()
 
 
