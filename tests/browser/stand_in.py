@@ -90,6 +90,7 @@ class StandIn:
     down: bool = False
     faults: int = 5
     revisions: list[int] = field(default_factory=lambda: [12, 12])
+    policy_errors: list[str] = field(default_factory=list)
     versions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     """What was sent to be explained."""
@@ -178,7 +179,7 @@ class StandIn:
                 "at": time.time() - 1,
                 "revision": revision,
                 "rules": rules,
-                "policy_errors": [],
+                "policy_errors": self.policy_errors,
             }
             for at, revision in enumerate(self.revisions)
         ]

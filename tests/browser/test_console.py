@@ -69,6 +69,7 @@ async def test_rules_stand_in_order_with_what_became_of_them(desk: Desk) -> None
 async def test_endpoints_hosts_and_spending_are_seen_and_kept_fresh(desk: Desk) -> None:
     page = desk.page
     desk.api.revisions = [12, 11]
+    desk.api.policy_errors = ["revision 12: the agent gpt has no key here"]
     await page.open("?org=org_acme")
     part = page.part("Endpoints")
     endpoint = part.locator(".endpoint").filter(has_text="gpt-2")
@@ -80,6 +81,7 @@ async def test_endpoints_hosts_and_spending_are_seen_and_kept_fresh(desk: Desk) 
     await expect(page.fact("Circuits closed")).to_have_text("2 of 4")
     await expect(page.fact("Live, revision 12")).to_have_text("1 of 2 hosts")
     await expect(part.locator(".host.behind")).to_contain_text("revision 11")
+    await expect(part.locator(".host.behind")).to_contain_text("the agent gpt has no key here")
 
     spending = page.part("Spending")
     await expect(spending.get_by_role("meter", name="Today")).to_have_attribute(

@@ -73,8 +73,7 @@ function updateHost(node, { host, at, revision, policy_errors: errors }, newest)
   say(node.querySelector(".badge"), `revision ${revision}`);
   say(node.querySelector("small"), `reported ${ago(at)}`);
   node.classList.toggle("behind", revision < newest);
-  const problems = errors.map((error) => (typeof error === "string" ? error : error.reason));
-  patch(node.querySelector(".faults"), problems, (words) => words, makeProblem, (item, words) => {
+  patch(node.querySelector(".faults"), errors, String, makeProblem, (item, words) => {
     say(item.querySelector("span"), words);
   });
 }

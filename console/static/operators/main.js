@@ -81,11 +81,12 @@ function glance() {
     const newest = newestRevision(hosts);
     const live = hosts.filter(({ revision }) => revision === newest).length;
     const words = `${live} of ${plural(hosts.length, "host")}`;
-    const everywhere = live === hosts.length && live > 0;
-    fact(`Live, revision ${newest}`, "endpoints", words, everywhere ? "good" : "wait");
+    const refused = hosts.some(({ policy_errors: errors }) => errors.length > 0);
+    const state = refused ? "bad" : live === hosts.length && live > 0 ? "good" : "wait";
+    fact(`Live, revision ${newest}`, "endpoints", words, state);
     const closed = endpoints.filter(({ state }) => state === "closed").length;
-    const state = closed === endpoints.length ? "good" : "bad";
-    fact("Circuits closed", "endpoints", `${closed} of ${endpoints.length}`, state);
+    const all = closed === endpoints.length;
+    fact("Circuits closed", "endpoints", `${closed} of ${endpoints.length}`, all ? "good" : "bad");
   }
   if (routes && report) {
     const failing = rules.failing.length;
