@@ -186,6 +186,23 @@ async def test_a_bad_policy_is_refused_by_line_and_a_good_one_applied_and_taken_
     await expect(page.text).to_have_value("# a draft")
 
 
+async def test_another_organization_can_be_chosen_and_linked_to(desk: Desk) -> None:
+    page = desk.page
+    await page.open()
+    await expect(page.text).to_have_value(TEXTS[1])
+    box = page.page.get_by_role("combobox", name="Organization")
+    await expect(box).to_have_attribute("placeholder", "org_acme")
+    await box.focus()
+    await expect(page.page.locator("#orgs > option")).to_have_count(1)
+    await box.fill("org_other")
+    await box.press("Enter")
+    await expect(page.page).to_have_url(f"{CONSOLE_URL}console?org=org_other")
+    await expect(page.state).to_contain_text("There is no policy yet")
+    await expect(page.page.get_by_role("radio", name="org_other")).to_be_checked()
+    await page.page.go_back()
+    await expect(page.text).to_have_value(TEXTS[1])
+
+
 async def test_what_a_person_writes_stays_when_somebody_else_puts_a_version(desk: Desk) -> None:
     page = desk.page
     await page.open("?org=org_acme")
