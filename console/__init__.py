@@ -1,7 +1,8 @@
-"""The chat page: static files that a browser runs as they are, without a build step.
+"""The chat page and the operators' console: static files that a browser runs as they are, without
+a build step.
 
-Owns what a person sees and does. It must not know of anything but the public API: whatever the
-page can do, any other client can do.
+Owns what people see and do. It must not know of anything but the public API and the operators':
+whatever the pages can do, any other client can do.
 """
 
 from __future__ import annotations
@@ -10,5 +11,8 @@ from pathlib import Path
 
 
 def static_directory() -> Path:
-    """The folder to serve at `/static/`; its `index.html` is the page to serve at `/`."""
+    """The folder to serve at `/static/`.
+
+    Its `index.html` is the page to serve at `/`, its `console.html` that at `/console`.
+    """
     return Path(__file__).resolve().parent / "static"

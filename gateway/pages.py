@@ -1,4 +1,6 @@
-"""The chat page and its files. The edge adds the policy that keeps foreign code out of them."""
+"""The chat page, the console, and their files. The edge adds the policy that keeps foreign code out
+of them.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,18 @@ class _Files(StaticFiles):
 
 
 def install(app: FastAPI, directory: Path) -> None:
-    """Serve `directory` at `/static/` and its `index.html` at `/`."""
+    """Serve `directory` at `/static/`, its `index.html` at `/`, its `console.html` at `/console`.
+
+    Neither page is secret; what they show comes through the doors.
+    """
     files = _Files(directory=directory)
     app.mount("/static", files, name="static")
 
-    async def page(request: Request) -> Response:
+    async def chat(request: Request) -> Response:
         return await files.get_response("index.html", request.scope)
 
-    app.add_route("/", page, methods=["GET", "HEAD"], include_in_schema=False)
+    async def console(request: Request) -> Response:
+        return await files.get_response("console.html", request.scope)
+
+    for path, page in (("/", chat), ("/console", console)):
+        app.add_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)

@@ -7,7 +7,7 @@
  * id stays the same, so the server takes it once however often it is sent.
  */
 
-import { ApiError } from "./api.js";
+import { ApiError } from "./http.js";
 import { SessionSocket } from "./socket.js";
 import { Transcript } from "./transcript.js";
 

@@ -8,6 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /** Strokes of the icons, on a 24 by 24 grid. */
 const ICONS = {
   copy: ["M9 9h10v11H9z", "M5 15V4h10"],
+  no: ["M6 12h12"],
   done: ["M5 12.5l4.5 4.5L19 7.5"],
   retry: ["M4 12a8 8 0 1 1 2.6 5.9", "M4 19v-5h5"],
   fork: [

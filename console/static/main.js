@@ -3,11 +3,12 @@
  * open. Which chat that is stands in the address (`?c=…`), so every chat can be linked to.
  */
 
-import { Api, ApiError } from "./api.js";
+import { Api } from "./api.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { askAboutChat, askForKey, notice } from "./dialogs.js";
 import { byId } from "./dom.js";
+import { ApiError } from "./http.js";
 import { headline } from "./message.js";
 import { forkTitle, Sidebar, titleOf } from "./sidebar.js";
 import { TranscriptView } from "./view.js";

@@ -15,7 +15,7 @@ WITHIN_MS = 30_000
 
 expect.set_options(timeout=WITHIN_MS)
 
-_WATCH_POLICY = """
+WATCH_POLICY = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
@@ -40,6 +40,19 @@ class Troubles:
         ]
 
 
+def note_troubles(page: Page, troubles: Troubles) -> None:
+    """Keep whatever the browser complains of from now on."""
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            where = message.location.get("url", "")
+            troubles.seen.append(f"{message.type}: {message.text} ({where})")
+
+    page.on("console", said)
+    page.on("pageerror", lambda error: troubles.seen.append(f"page error: {error}"))
+    page.on("dialog", lambda dialog: troubles.seen.append(f"dialog: {dialog.message}"))
+
+
 class ChatPage:
     """One tab with the page of the Troupe at `url`."""
 
@@ -50,15 +63,8 @@ class ChatPage:
         self.frames: list[list[dict[str, Any]]] = []
         """What each socket received, oldest socket first."""
         page.set_default_timeout(WITHIN_MS)
-        page.on("console", self._said)
-        page.on("pageerror", lambda error: self.troubles.seen.append(f"page error: {error}"))
-        page.on("dialog", lambda dialog: self.troubles.seen.append(f"dialog: {dialog.message}"))
+        note_troubles(page, self.troubles)
         page.on("websocket", self._listen)
-
-    def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            where = message.location.get("url", "")
-            self.troubles.seen.append(f"{message.type}: {message.text} ({where})")
 
     def _listen(self, socket: WebSocket) -> None:
         frames: list[dict[str, Any]] = []
@@ -66,7 +72,7 @@ class ChatPage:
         socket.on("framereceived", lambda data: frames.append(json.loads(data)))
 
     async def open(self, query: str = "") -> None:
-        await self.page.add_init_script(_WATCH_POLICY)
+        await self.page.add_init_script(WATCH_POLICY)
         await self.page.goto(f"{self.url.rstrip('/')}/{query}")
         await expect(self.agents.locator("option").nth(1)).to_be_attached()
 

@@ -53,8 +53,9 @@ async def test_any_other_is_replaced(house: House, given: str) -> None:
     assert REQUEST_ID.fullmatch(answer.headers["x-request-id"])
 
 
-async def test_pages_may_load_nothing_foreign(house: House) -> None:
-    answer = await house.http.get("/")
+@pytest.mark.parametrize("page", ["/", "/console"])
+async def test_pages_may_load_nothing_foreign(house: House, page: str) -> None:
+    answer = await house.http.get(page)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     policy = answer.headers["content-security-policy"]
