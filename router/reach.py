@@ -9,12 +9,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-from ray import serve
-from ray.exceptions import RayError, RayTaskError
-from ray.serve.exceptions import RayServeException
+from ray.exceptions import RayTaskError
 
 from contracts.decisions import Classifier, Found, Semantic
 from contracts.errors import Busy, TroupeError, Unavailable
@@ -70,14 +67,14 @@ class RouterOracle:
                 if self._handle is None:
                     await self._open()
                 return await getattr(self._handle, method).remote(question, text)
+        except TimeoutError:
+            raise self._away(f"The Router did not answer in {question.timeout_s:g} s.") from None
         except RayTaskError as error:
             if isinstance(error.cause, TroupeError):
                 raise error.cause from None
             raise self._away(f"The Router failed: {type(error.cause).__name__}.") from error
-        except TimeoutError:
-            raise self._away(f"The Router did not answer in {question.timeout_s:g} s.") from None
-        except (RayError, RayServeException) as error:
-            raise self._away(f"The Router is away: {type(error).__name__}.") from None
+        except Exception as error:  # whatever Ray and Serve raise: it cannot be had
+            raise self._away(f"The Router is away: {type(error).__name__}.") from error
         finally:
             self._waiting -= 1
 
@@ -101,5 +98,10 @@ def _noted(error: BaseException) -> None:
 
 def router_oracle(application: str, waiting: int) -> RouterOracle:
     """The Router of this Serve application, looked up when it is first asked."""
-    open_handle: Callable[[], Any] = partial(serve.get_deployment_handle, DEPLOYMENT, application)
+
+    def open_handle() -> Any:
+        from ray import serve  # tens of megabytes, which a host without such rules does without
+
+        return serve.get_deployment_handle(DEPLOYMENT, application)
+
     return RouterOracle(waiting, open_handle)
