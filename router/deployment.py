@@ -52,7 +52,10 @@ class RouterShell:
         self._seats: Mapping[str, Seat] | None = None
         self._seating = asyncio.Lock()
         self._oracle = ModelOracle(
-            self._embedding, self._seated, chars=settings.routing.question_chars
+            self._embedding,
+            self._seated,
+            default=next(iter(settings.embedders), ""),
+            chars=settings.routing.question_chars,
         )
         batch: Any = self._nearest
         batch.set_batch_wait_timeout_s(settings.routing.router_gather_ms / 1000)
@@ -73,6 +76,10 @@ class RouterShell:
         limit_s = question.timeout_s * ANSWER_SHARE
         return await self._oracle.classify(question._replace(timeout_s=limit_s), text)
 
+    async def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
+        """What is going to be asked. Raises a `TroupeError` for the first that cannot be had."""
+        await self._oracle.prepare(questions)
+
     @serve.batch(max_batch_size=MAX_BATCH, max_concurrent_batches=BATCHES)
     async def _nearest(self, asks: Sequence[tuple[Semantic, str]]) -> list[Found | TroupeError]:
         return await self._oracle.nearest_of(asks)
@@ -81,7 +88,7 @@ class RouterShell:
         spec = self._specs.get(name)
         if spec is None:
             known = name in self._settings.embedders
-            why = "has no key" if known else "is not in the settings"
+            why = "has no key and no simulator" if known else "is not in the settings"
             raise Unavailable(f"Embedder '{name}' {why}.", code="embedder_unavailable")
         embedder = await asyncio.to_thread(build_embedder, spec)
         return Embedding(embedder, spec.max_batch, self._settings.routing.router_examples)

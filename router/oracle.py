@@ -25,8 +25,6 @@ from router.sorting import MAX_ANSWER_CHARS, asked, label_in
 from routing.endpoints import EndpointSet
 
 T = TypeVar("T")
-DEFAULT = "default"
-"""The embedder of a rule that names none."""
 CHARACTERS_A_TOKEN = 3
 NOTHING = Found(None)
 
@@ -101,6 +99,7 @@ class ModelOracle:
     Args:
         embedding: Opens the embedder of this name, on its first use. Raises `Unavailable`.
         seats: The agents as they are now.
+        default: The embedder of a question that names none.
         chars: Characters of a message that are looked at.
         clock: Seconds that only go forward.
     """
@@ -110,6 +109,7 @@ class ModelOracle:
         embedding: Callable[[str], Awaitable[Embedding]],
         seats: Callable[[], Awaitable[Mapping[str, Seat]]],
         *,
+        default: str,
         chars: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -117,6 +117,7 @@ class ModelOracle:
         self._embeddings: dict[str, Embedding] = {}
         self._opening = asyncio.Lock()
         self._seats = seats
+        self._default = default
         self._chars = chars
         self._clock = clock
 
@@ -131,7 +132,7 @@ class ModelOracle:
         """Each question's answer or why there is none, in their order."""
         by_name: dict[str, list[int]] = {}
         for index, (question, _) in enumerate(asks):
-            by_name.setdefault(question.embedder or DEFAULT, []).append(index)
+            by_name.setdefault(question.embedder or self._default, []).append(index)
         groups = [[asks[index] for index in indices] for indices in by_name.values()]
         told = await asyncio.gather(
             *(self._ask(name, group) for name, group in zip(by_name, groups, strict=True))
@@ -191,14 +192,19 @@ class ModelOracle:
     async def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
         """Open what these questions need and learn their examples, so that no message waits for it.
 
-        What cannot be had now is had when it is asked for. Raises a `TroupeError` for the first.
+        Raises a `TroupeError` for the first that cannot be had now; it is tried again when it is
+        asked for.
         """
-        for question in questions:
-            if isinstance(question, Semantic):
-                embedding = await self._embedding(question.embedder or DEFAULT)
-                await embedding.learn([text for _, text in question.examples])
-            else:
-                await self._seats()
+        for problem in [await _tried(self._prepare(question)) for question in questions]:
+            if problem is not None:
+                raise problem
+
+    async def _prepare(self, question: Semantic | Classifier) -> None:
+        if isinstance(question, Semantic):
+            embedding = await self._embedding(question.embedder or self._default)
+            await embedding.learn([text for _, text in question.examples])
+        elif question.agent not in await self._seats():
+            raise AgentUnavailable(f"There is no agent '{question.agent}' to ask.")
 
     async def aclose(self) -> None:
         for embedding in self._embeddings.values():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -22,6 +22,8 @@ log = logging.getLogger("troupe.router.reach")
 DEPLOYMENT = "Router"
 ANSWER_SHARE = 0.9
 """Of a question's time, what the Router takes for itself; the rest is the way there and back."""
+PREPARE_S = 60.0
+PREPARE_AGAIN_S = 1.0
 AWAY_S = 1.0
 """How long nobody asks after it did not answer, so that not every message waits for it."""
 
@@ -48,12 +50,35 @@ class RouterOracle:
         self._handle: Any = None
         self._clock = clock
         self._away_until = 0.0
+        self._preparing: asyncio.Task[None] | None = None
 
     async def nearest(self, question: Semantic, text: str) -> Found:
         return await self._ask("nearest", question, text)
 
     async def classify(self, question: Classifier, text: str) -> Found:
         return await self._ask("classify", question, text)
+
+    def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
+        """Tell the Router what is going to be asked, so that no message waits until it has loaded
+        what that needs. Returns at once; what cannot be had now is tried when it is asked for.
+        """
+        if questions:
+            self._preparing = spawn(
+                self._prepare(questions), name="router-prepare", on_error=_unprepared
+            )
+
+    async def _prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
+        # Hosts may be up before Serve has the Router.
+        deadline = self._clock() + PREPARE_S
+        while True:
+            try:
+                await self._open()
+                break
+            except Exception:
+                if self._clock() > deadline:
+                    raise
+                await asyncio.sleep(PREPARE_AGAIN_S)
+        await self._handle.prepare.remote(list(questions))
 
     async def _ask(self, method: str, question: Semantic | Classifier, text: str) -> Found:
         if self._clock() < self._away_until:
@@ -92,8 +117,13 @@ class RouterOracle:
         self._handle = await asyncio.to_thread(self._open_handle)
 
 
+def _unprepared(error: BaseException) -> None:
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    log.warning("not every rule that asks a model can be answered: %s", cause)
+
+
 def _noted(error: BaseException) -> None:
-    log.warning("the Router cannot be found: %r", error)
+    log.debug("the Router cannot be found: %r", error)
 
 
 def router_oracle(application: str, waiting: int) -> RouterOracle:

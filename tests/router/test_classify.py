@@ -53,7 +53,7 @@ class World:
         )
         self.endpoints = InOrder(["small-1"])
         self.model = "simulated"
-        self.oracle = ModelOracle(self.open, self.seats, chars=200)
+        self.oracle = ModelOracle(self.open, self.seats, default="default", chars=200)
 
     async def open(self, name: str) -> Embedding:
         raise AssertionError("no embedder is needed")

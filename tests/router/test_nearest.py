@@ -33,7 +33,7 @@ class World:
         self.models: dict[str, str] = {"default": "text-embedding-3-small"}
         self.max_batch = 64
         self.kept = 100
-        self.oracle = ModelOracle(self.open, self.seats, chars=200)
+        self.oracle = ModelOracle(self.open, self.seats, default="default", chars=200)
 
     async def open(self, name: str) -> Embedding:
         if name not in self.models:
@@ -189,7 +189,7 @@ async def test_another_model_behind_the_same_name_is_learned_anew() -> None:
     async def seats() -> Mapping[str, Any]:
         return {}
 
-    oracle = ModelOracle(opened, seats, chars=200)
+    oracle = ModelOracle(opened, seats, default="default", chars=200)
     assert (await oracle.nearest(QUESTION, "refund")).label == "billing"
     embedder.size = 3
     with pytest.raises(TroupeError, match="another model"):
@@ -207,7 +207,7 @@ async def test_a_question_whose_examples_fail_fails_alone() -> None:
     async def seats() -> Mapping[str, Any]:
         return {}
 
-    oracle = ModelOracle(opened, seats, chars=200)
+    oracle = ModelOracle(opened, seats, default="default", chars=200)
     bad = QUESTION._replace(examples=(("billing", "good"), ("code", "bad")))
     first, second = await oracle.nearest_of([(bad, "refund"), (QUESTION, "refund")])
     assert isinstance(first, ProviderRateLimited)
