@@ -13,13 +13,14 @@ from typing import Any
 import ray
 from ray import serve
 
-from actors.host import DIRECTORY, NAMESPACE
+from actors.host import APP_NAME, DIRECTORY, NAMESPACE
 from actors.reach import connect, next_generation, open_directory
+from actors.seats import in_force
 from config.load import load
 from config.settings import Settings
 from gateway.deployment import gateway
+from router.deployment import router
 
-APP_NAME = "troupe"
 CLOSE_S = 5.0
 """What hosts may take to close their stores, once turns have ended or were stopped."""
 
@@ -47,7 +48,13 @@ def run(settings: Settings) -> None:
 
 
 def _gateway(settings: Settings, generation: int) -> Any:
-    return gateway(settings, partial(connect, generation=generation), generation)
+    beside = router(settings, in_force)
+    return gateway(
+        settings,
+        partial(connect, generation=generation),
+        generation,
+        () if beside is None else (beside,),
+    )
 
 
 def drain(deadline_s: float) -> None:

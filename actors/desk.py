@@ -151,10 +151,14 @@ class InForce:
 
 
 class Desk:
-    """Chooses the agent for a message."""
+    """Chooses the agent for a message.
+
+    Args:
+        in_force: What holds, until it is replaced.
+        oracle: Answers rules that ask a model; None: they lead to their `else`.
+    """
 
     def __init__(self, in_force: InForce, oracle: Oracle | None = None) -> None:
-        """`oracle`: who asks models where a rule needs one; None: nobody can."""
         self.in_force = in_force
         self.oracle = oracle
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("troupe.actors.host")
 
+APP_NAME = "troupe"
+"""The Serve application's."""
 NAMESPACE = "troupe"
 DIRECTORY = "directory"
 """The name of the Directory's actor."""

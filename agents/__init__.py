@@ -1,11 +1,13 @@
 """What a session talks to: one adapter per provider API behind the port `contracts.agents.Agent`.
 
-- `spec`: AgentSpec, the plain values an adapter is built from
-- `registry`: provider name → the module that adapts it; `build(spec)`
+- `spec`: AgentSpec and EmbedderSpec, the plain values an adapter is built from
+- `registry`: provider name → the module that adapts it; `build(spec)`, `build_embedder(spec)`
 - `openai_api`, `gemini_api`: the providers; each joins an SDK's template to a wire
 - `wire_openai`, `wire_gemini`: a provider's JSON: requests out, stream events in; no I/O
 - `sse`, `events`: server-sent events from bytes; readers of JSON inside them
 - `streaming`: StreamingAgent: one request, one stream, one end; deadlines, cancel, limits
+- `embedding`: HttpEmbedder: texts out, one vector for each back
+- `wire_openai_embeddings`, `wire_gemini_embeddings`: a provider's JSON for those; no I/O
 - `joint`: an answer that goes on: how it is asked for, and what it repeats taken out
 - `assembly`: joins spec, template, pool and wire to an agent
 - `pool`: one connection pool per provider, key and address

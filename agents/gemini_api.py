@@ -15,10 +15,12 @@ from google import genai
 from google.genai import types
 
 from agents.assembly import assemble
+from agents.embedding import HttpEmbedder, assemble_embedder
 from agents.sdk import MODEL, Template, caught, template_of
-from agents.spec import AgentSpec
+from agents.spec import AgentSpec, EmbedderSpec
 from agents.streaming import StreamingAgent
 from agents.wire_gemini import GeminiWire
+from agents.wire_gemini_embeddings import GeminiEmbeddings
 from contracts.errors import InvalidRequest
 
 
@@ -34,12 +36,25 @@ def build(spec: AgentSpec) -> StreamingAgent:
     return assemble(
         spec,
         api="generate",
-        template=lambda key: _template(key, spec.base_url),
+        template=lambda key: _template(key, spec.base_url, embeds=False),
         wire=lambda template, errors: GeminiWire(template, errors, spec.max_event_bytes),
     )
 
 
-def _template(api_key: str, base_url: str | None) -> Template:
+def build_embedder(spec: EmbedderSpec) -> HttpEmbedder:
+    """An embedder on `batchEmbedContents`.
+
+    Raises:
+        InvalidRequest: there is no key.
+    """
+    return assemble_embedder(
+        spec,
+        template=lambda key: _template(key, spec.base_url, embeds=True),
+        wire=lambda template: GeminiEmbeddings(template, spec),
+    )
+
+
+def _template(api_key: str, base_url: str | None, *, embeds: bool) -> Template:
     def ask(http: httpx2.Client) -> None:
         # One of our own, never used, since the SDK's would start a task of its own to close itself
         # whenever it is collected inside a running loop.
@@ -51,6 +66,9 @@ def _template(api_key: str, base_url: str | None) -> Template:
                 base_url=base_url, httpx_client=http, httpx_async_client=unused
             ),
         )
-        list(client.models.generate_content_stream(model=MODEL, contents="x"))
+        if embeds:
+            client.models.embed_content(model=MODEL, contents=["x"])
+        else:
+            list(client.models.generate_content_stream(model=MODEL, contents="x"))
 
-    return template_of(caught(ask, reply=b"data: {}\r\n\r\n"))
+    return template_of(caught(ask, reply=b"{}" if embeds else b"data: {}\r\n\r\n"))

@@ -15,14 +15,18 @@ import httpx2
 import openai
 
 from agents.assembly import assemble
+from agents.embedding import HttpEmbedder, assemble_embedder
 from agents.sdk import MODEL, Template, caught, template_of
-from agents.spec import AgentSpec
+from agents.spec import AgentSpec, EmbedderSpec
 from agents.streaming import StreamingAgent, Wire
 from agents.translate import Translator
 from agents.wire_openai import ChatWire, ResponsesWire
+from agents.wire_openai_embeddings import OpenAIEmbeddings
 from contracts.errors import InvalidRequest
 
 APIS = ("chat", "responses")
+_NO_EVENTS = b"data: [DONE]\n\n"
+_NO_VECTORS = b'{"data":[{"embedding":"","index":0}]}'
 
 
 def build(spec: AgentSpec) -> StreamingAgent:
@@ -48,12 +52,27 @@ def build(spec: AgentSpec) -> StreamingAgent:
     )
 
 
+def build_embedder(spec: EmbedderSpec) -> HttpEmbedder:
+    """An embedder on `POST /embeddings`.
+
+    Raises:
+        InvalidRequest: there is no key.
+    """
+    return assemble_embedder(
+        spec,
+        template=lambda key: _template(key, spec.base_url, "embeddings"),
+        wire=lambda template: OpenAIEmbeddings(template, spec),
+    )
+
+
 def _template(api_key: str, base_url: str | None, api: str) -> Template:
     def ask(http: httpx2.Client) -> None:
         client = openai.OpenAI(api_key=api_key, base_url=base_url, http_client=http, max_retries=0)
-        if api == "responses":
+        if api == "embeddings":
+            client.embeddings.create(model=MODEL, input=["x"])
+        elif api == "responses":
             list(client.responses.create(model=MODEL, input="", stream=True))
         else:
             list(client.chat.completions.create(model=MODEL, messages=[], stream=True))
 
-    return template_of(caught(ask, reply=b"data: [DONE]\n\n"))
+    return template_of(caught(ask, reply=_NO_VECTORS if api == "embeddings" else _NO_EVENTS))

@@ -41,3 +41,32 @@ class AgentSpec:
     max_sessions: int = 2000
     pace_s: float = 0.0
     max_event_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """One embedder.
+
+    Attributes:
+        name: Errors and logs say it.
+        provider: A key of `agents.registry.PROVIDERS`.
+        model: The provider's name of the model.
+        dimensions: How many numbers a vector is to have. None: the model's own.
+        api_key: As in `AgentSpec`.
+        base_url: Likewise.
+        timeout_s: Seconds one call may take.
+        connect_timeout_s: Seconds to a connection, name lookup and TLS included.
+        max_batch: Texts in one call.
+        max_answer_bytes: The largest answer a provider may send.
+    """
+
+    name: str
+    provider: str
+    model: str
+    dimensions: int | None = None
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    timeout_s: float = 5.0
+    connect_timeout_s: float = 5.0
+    max_batch: int = 64
+    max_answer_bytes: int = 1 << 24

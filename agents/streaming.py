@@ -49,7 +49,7 @@ _ERROR_BYTES = 64 * 1024
 _ERROR_BODY_S = 2.0
 _LARGE_BYTES = 1 << 20
 # RuntimeError is what aiohttp raises for a connection or session that was closed under a reader.
-_TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RuntimeError)
+TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RuntimeError)
 
 
 class Ask(NamedTuple):
@@ -153,7 +153,7 @@ class StreamingAgent:
                 broken: Exception | None = None
                 try:
                     data = await readany()
-                except _TRANSPORT_ERRORS as error:
+                except TRANSPORT_ERRORS as error:
                     data, broken = b"", error
                 if text := reader.feed(data) if data else reader.close():
                     watchdog.last = math.inf  # until the caller comes back, nobody is waited for
@@ -201,7 +201,7 @@ class StreamingAgent:
                     # A redirect would take the key to another server.
                     allow_redirects=False,
                 )
-        except _TRANSPORT_ERRORS as error:
+        except TRANSPORT_ERRORS as error:
             if waiting.expired():
                 why = f"no answer within {limit_s:g} s"
                 raise self._errors.error(ProviderTimeout, why) from None
@@ -223,7 +223,7 @@ class StreamingAgent:
     async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
         """What the answer says in place of a stream; what its body withholds is not waited for."""
         body = b""
-        with suppress(*_TRANSPORT_ERRORS):
+        with suppress(*TRANSPORT_ERRORS):
             async with asyncio.timeout(_ERROR_BODY_S):
                 while len(body) < _ERROR_BYTES and (data := await response.content.readany()):
                     body += data

@@ -101,16 +101,19 @@ _SAYS: dict[type[ProviderError], str] = {
 
 
 class Translator:
-    """Says what happened in the name of one agent.
+    """Says what happened in the name of one agent or embedder.
 
     Args:
         agent: Named in every message.
         provider: Likewise, and in `details`.
         secrets: Texts that no error may hold, whoever wrote them.
+        kind: What has this name.
     """
 
-    def __init__(self, agent: str, provider: str, secrets: tuple[str, ...] = ()) -> None:
-        self._who = f"The provider of agent '{agent}' ({provider})"
+    def __init__(
+        self, agent: str, provider: str, secrets: tuple[str, ...] = (), *, kind: str = "agent"
+    ) -> None:
+        self._who = f"The provider of {kind} '{agent}' ({provider})"
         self._provider = provider
         self._secrets = secrets
 
@@ -144,6 +147,13 @@ class Translator:
         said = error_object(event)
         kind, status = _kind_in_band(said)
         return self._said(kind, said, status, retry_after({}, said))
+
+    def not_vectors(self, body: bytes, why: str) -> ProviderError:
+        """A 200 whose body does not hold the vectors that were asked for."""
+        whole = parsed(body)
+        if isinstance(whole, dict) and "error" in whole:
+            return self.in_band(cast("dict[str, Any]", whole))
+        return self.error(ProviderProtocol, why)
 
     def not_a_stream(self, body: bytes) -> ProviderError:
         """A 200 whose body is one JSON object where a stream was asked for."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from config.agents import Agent, Provider, Simulator
+from config.embedders import Embedder
 from config.errands import Webhooks
 from config.errors import did_you_mean
 from config.files import KeyPath
@@ -51,6 +52,8 @@ class Parts:
     sections: dict[str, Section] = field(default_factory=dict[str, Section])
     providers: dict[str, Provider] = field(default_factory=dict[str, Provider])
     provider_names: list[str] = field(default_factory=list[str])
+    embedders: dict[str, Embedder] = field(default_factory=dict[str, Embedder])
+    embedder_names: list[str] = field(default_factory=list[str])
     agents: dict[str, Agent] = field(default_factory=dict[str, Agent])
     agent_names: list[str] = field(default_factory=list[str])
     rules: dict[int, Rule] = field(default_factory=dict[int, Rule])
@@ -72,6 +75,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     yield from _doors(parts)
     yield from _operators(parts)
     yield from _agents(parts)
+    yield from _embedders(parts)
     yield from _rules(parts)
     yield from _figures(parts)
     yield from _webhooks(parts)
@@ -155,6 +159,18 @@ def _agents(parts: Parts) -> Iterator[Finding]:
             if endpoint.api_key_env and endpoint.api_key_env.startswith("TROUPE_"):
                 here = (*path, "endpoints", index, "api_key_env")
                 yield Finding(here, "must not begin with TROUPE_, which names settings")
+
+
+def _embedders(parts: Parts) -> Iterator[Finding]:
+    for name, embedder in parts.embedders.items():
+        path: KeyPath = ("embedders", name)
+        if embedder.provider not in parts.provider_names:
+            known = ", ".join(parts.provider_names)
+            hint = did_you_mean(embedder.provider, parts.provider_names)
+            yield Finding((*path, "provider"), f"must be one of {known}{hint}")
+        if embedder.api_key_env and embedder.api_key_env.startswith("TROUPE_"):
+            reason = "must not begin with TROUPE_, which names settings"
+            yield Finding((*path, "api_key_env"), reason)
 
 
 def _summaries(path: KeyPath, agent: Agent, names: list[str]) -> Iterator[Finding]:

@@ -139,7 +139,7 @@ def _row(key: str, default: str, description: str) -> str:
 def _default(leaf: Leaf, base: dict[str, Any]) -> str:
     if leaf.path == ("environment",):
         return "`development`"
-    if leaf.path[0] in ("agents", "providers", "rules") or 0 in leaf.path:
+    if leaf.path[0] in ("agents", "embedders", "providers", "rules") or 0 in leaf.path:
         if len(leaf.path) == 1:
             return "see `base.yaml`"
         default = leaf.info.default

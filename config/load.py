@@ -15,6 +15,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from config.agents import Agent, Endpoint, Provider, Simulator
 from config.check import Parts, check
+from config.embedders import Embedder
 from config.environ import secret
 from config.errands import WebhookEndpoint, Webhooks
 from config.errors import Problem, SettingsError
@@ -26,8 +27,9 @@ from config.settings import Settings
 from config.values import BaseUrl, FrozenDict, Name
 
 T = TypeVar("T")
+E = TypeVar("E", Endpoint, Embedder)
 DIRECTORY = Path(__file__).parent
-APART = ("environment", "providers", "agents", "rules")
+APART = ("environment", "providers", "embedders", "agents", "rules")
 """What is not validated as one section."""
 
 
@@ -48,6 +50,7 @@ def load_with_sources(environ: Mapping[str, str], directory: Path = DIRECTORY) -
     raw = overlay(environ, directory)
     parts = _parts(raw)
     fill_endpoints(raw, parts, environ)
+    _fill_embedders(raw, parts, environ)
     _fill_webhooks(raw, parts, environ)
     for key, reason, source in check(parts):
         raw.problems.append(Problem(source or raw.source(key), dotted(key), reason))
@@ -58,6 +61,7 @@ def load_with_sources(environ: Mapping[str, str], directory: Path = DIRECTORY) -
             **parts.sections,
             "environment": parts.environment,
             "providers": parts.providers,
+            "embedders": parts.embedders,
             "agents": parts.agents,
             "rules": tuple(parts.rules.values()),
         }
@@ -80,6 +84,7 @@ def _parts(raw: Raw) -> Parts:
         if section is not None:
             parts.sections[name] = section
     parts.providers, parts.provider_names = _table(raw, "providers", Provider)
+    parts.embedders, parts.embedder_names = _table(raw, "embedders", Embedder, least=0)
     parts.agents, parts.agent_names = _table(raw, "agents", Agent)
     _rules(raw, parts)
     return parts
@@ -94,11 +99,11 @@ def validated(raw: Raw, path: KeyPath, kind: Any) -> Any | None:
         return None
 
 
-def _table(raw: Raw, name: str, kind: type[T]) -> tuple[dict[str, T], list[str]]:
+def _table(raw: Raw, name: str, kind: type[T], *, least: int = 1) -> tuple[dict[str, T], list[str]]:
     """The valid entries of a table, and the names of all."""
     given = raw.values.get(name)
-    if not isinstance(given, dict) or not given:
-        reason = "must be a mapping with at least one entry"
+    if not isinstance(given, dict) or len(cast("dict[str, Any]", given)) < least:
+        reason = "must be a mapping" + (" with at least one entry" if least else "")
         raw.problems.append(Problem(raw.source((name,)), name, reason))
         return {}, []
     valid: dict[str, T] = {}
@@ -150,6 +155,22 @@ def fill_endpoints(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
         parts.agents[name] = agent.model_copy(update={"endpoints": endpoints})
 
 
+def _fill_embedders(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
+    """Likewise for each embedder; what an agent was told already is not told again."""
+    simulator = parts.get(Simulator)
+    before, known = len(raw.problems), {problem.source for problem in raw.problems}
+    for name, embedder in parts.embedders.items():
+        provider = parts.providers.get(embedder.provider)
+        if provider is None:
+            continue
+        parts.embedders[name] = (
+            _cleared(embedder)
+            if simulator and simulator.mode == "always"
+            else _filled(raw, embedder, provider, ("embedders", name), environ)
+        )
+    raw.problems[before:] = [one for one in raw.problems[before:] if one.source not in known]
+
+
 def _fill_webhooks(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
     """Give each webhook endpoint its secret from the environment."""
     webhooks = parts.get(Webhooks)
@@ -168,13 +189,13 @@ def _fill_webhooks(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
     parts.sections["webhooks"] = webhooks.model_copy(update={"endpoints": tuple(endpoints)})
 
 
-def _cleared(endpoint: Endpoint) -> Endpoint:
+def _cleared(endpoint: E) -> E:
     return endpoint.model_copy(update={"api_key": None, "base_url": None})
 
 
 def _filled(
-    raw: Raw, endpoint: Endpoint, provider: Provider, path: KeyPath, environ: Mapping[str, str]
-) -> Endpoint:
+    raw: Raw, endpoint: E, provider: Provider, path: KeyPath, environ: Mapping[str, str]
+) -> E:
     update: dict[str, Any] = {}
     if endpoint.api_key_env:
         variables: tuple[str, ...] = (endpoint.api_key_env,)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, StringConstraints
 
 from config.agents import Agent, Provider, Simulator
+from config.embedders import Embedder
 from config.errands import Retention, Schedules, Webhooks
 from config.rules import Rule
 from config.values import (
@@ -229,7 +230,7 @@ class Context(Section):
 
 
 class Routing(Section):
-    """What operators change while Troupe runs: agents, rules, budgets."""
+    """What decides which agent answers, and how that is changed while Troupe runs."""
 
     poll_s: Seconds = Field(
         description="Seconds between two looks of each process for policies that were put; one "
@@ -242,6 +243,28 @@ class Routing(Section):
     policy_scopes: Positive = Field(
         description="Policies in force at most: the base's, and one for each organization that "
         "has its own."
+    )
+    router_replicas: Natural = Field(
+        description="Processes that ask models on behalf of rules. 0: none, and such a rule leads "
+        "to its `else`."
+    )
+    router_cpus: Number = Field(
+        ge=0, description="CPUs that Ray reserves for each; without such rules it does nothing."
+    )
+    router_gather_ms: Milliseconds = Field(
+        description="Milliseconds that a message waits for others, to be embedded with them in "
+        "one call."
+    )
+    router_examples: Positive = Field(
+        description="Examples whose vectors each of these processes keeps; the ones asked for "
+        "longest ago go. Each costs 4 bytes for every number of a vector."
+    )
+    router_asks: Positive = Field(
+        description="Questions of one host that may wait for an answer; one more leads to `else`."
+    )
+    question_chars: Positive = Field(
+        description="Characters of a message that a model is asked about. What it is about is said "
+        "early, and every character is paid for."
     )
 
 
@@ -289,6 +312,9 @@ class Settings(Section):
     simulator: Simulator
     providers: Table[Provider] = Field(
         description="The providers that have an adapter in `agents/`, by name."
+    )
+    embedders: Table[Embedder] = Field(
+        description="What tells which texts are near, by name; a semantic rule names one."
     )
     agents: Annotated[Table[Agent], Field(min_length=1)] = Field(
         description="The agents, by name; `model` in a request names one of them."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -48,6 +48,25 @@ class Agent(Protocol):
 
         Raises:
             ProviderError: whatever the provider did, translated; nothing of its SDK leaks.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close pooled connections. Idempotent."""
+        ...
+
+
+class Embedder(Protocol):
+    """A provider adapter for what texts are about. One instance serves a process."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in order, all of one length; nearness is nearness of meaning.
+
+        Asks once, for all of them.
+
+        Raises:
+            InvalidRequest: no text, an empty one, or more than it takes at once; nothing was sent.
+            ProviderError: whatever the provider did, translated.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -46,6 +46,8 @@ class GatewayShell:
         connect: Opens the way to the Directory; called in the replica.
         generation: Of the application that this replica belongs to; None: of the first that the
             Directory tells.
+        beside: Handles of the application's other deployments. Serve wants its ingress to know
+            them; a gateway asks none of them.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class GatewayShell:
         settings: Settings,
         connect: Callable[[Settings], Directory],
         generation: int | None = None,
+        beside: Sequence[Any] = (),
     ) -> None:
+        del beside
         self._settings = settings
         self._generation = generation
         self._directory = connect(settings)
@@ -166,6 +170,7 @@ def gateway(
     settings: Settings,
     connect: Callable[[Settings], Directory],
     generation: int | None = None,
+    beside: Sequence[Any] = (),
 ) -> Any:
     """The bound deployment; see `GatewayShell`."""
     deployment: Any = serve.deployment(
@@ -178,4 +183,4 @@ def gateway(
         health_check_period_s=2,
         health_check_timeout_s=10,
     )
-    return deployment.bind(settings, connect, generation)
+    return deployment.bind(settings, connect, generation, beside)

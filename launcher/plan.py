@@ -30,7 +30,13 @@ FIRST_MODULES = (
     "ray.serve._private.haproxy",
     "ray.serve._private.replica",
 )
-LATER_MODULES = ("gateway.deployment", "actors.reach", "actors.host", "agents.registry")
+LATER_MODULES = (
+    "gateway.deployment",
+    "actors.reach",
+    "actors.host",
+    "agents.registry",
+    "router.deployment",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +124,13 @@ def cpus_for(settings: Settings) -> int:
 
     Not the true number: Ray starts as many workers in advance, and nothing is gained from them.
     """
-    gateway, hosts = settings.gateway, settings.hosts
-    return math.ceil(2 * (gateway.replicas * gateway.cpus + hosts.count * hosts.cpus) + 0.2)
+    gateway, hosts, routing = settings.gateway, settings.hosts, settings.routing
+    reserved = (
+        gateway.replicas * gateway.cpus
+        + hosts.count * hosts.cpus
+        + routing.router_replicas * routing.router_cpus
+    )
+    return math.ceil(2 * reserved + 0.2)
 
 
 def raise_open_files() -> int:

@@ -144,6 +144,8 @@ class Simulator:
         return orders.fault if struck < orders.times else None
 
     def _tokens(self, orders: Script, ask: Ask) -> Sequence[bytes]:
+        if ask.embeds is not None:
+            return ()
         begun = going_on.begun(ask.turns)
         count = orders.tokens
         if count is None:

@@ -46,12 +46,22 @@ class Turn(NamedTuple):
     text: str
 
 
+class Embeds(NamedTuple):
+    """Texts whose vectors are asked for. `batch` tells a list of one from one alone."""
+
+    texts: list[str]
+    dimensions: int
+    base64: bool = False
+    batch: bool = True
+
+
 @dataclass(slots=True)
 class Ask:
     """One question to the model.
 
     `turns` are oldest first; system and developer messages are among them, instructions that
-    came apart from the messages lead them. `max_tokens` None: no limit.
+    came apart from the messages lead them. `max_tokens` None: no limit. With `embeds` no answer is
+    asked for, but vectors.
     """
 
     model: str
@@ -59,11 +69,14 @@ class Ask:
     stream: bool = False
     include_usage: bool = False
     max_tokens: int | None = None
+    embeds: Embeds | None = None
 
     def input_tokens(self) -> int:
         """About what a tokenizer would count."""
         turns = self.turns
         characters = sum([len(turn.text) for turn in turns])
+        if self.embeds is not None:
+            characters += sum(map(len, self.embeds.texts))
         return characters // CHARACTERS_A_TOKEN + TOKENS_A_TURN * len(turns)
 
 

@@ -69,7 +69,7 @@ def read(raw: bytes, path: Mapping[str, str]) -> Ask:
     ask = Ask(model=path["model"], stream=path["verb"] == "streamGenerateContent")
     system = _field(body, "systemInstruction", "system_instruction")
     if system is not None:
-        ask.turns.append(Turn("system", _text(system, "system_instruction")))
+        ask.turns.append(Turn("system", text_in(system, "system_instruction")))
     contents = body.get("contents")
     if not isinstance(contents, list) or not contents:
         raise Refusal(400, "* GenerateContentRequest.contents: contents is not specified")
@@ -94,10 +94,11 @@ def _turn(n: int, content: object) -> Turn:
     speaker = speaker_of(role, SPEAKERS)
     if speaker is None:
         raise Refusal(400, "Please use a valid role: user, model.")
-    return Turn(speaker, _text(cast("dict[str, Any]", content), where))
+    return Turn(speaker, text_in(cast("dict[str, Any]", content), where))
 
 
-def _text(content: object, where: str) -> str:
+def text_in(content: object, where: str) -> str:
+    """The text of a content: an object with parts, or what stands for one."""
     if not isinstance(content, dict):
         return text_of(content, where)
     parts = cast("dict[str, Any]", content).get("parts")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-from simulator import memo, recall, skills, stock
+from simulator import memo, recall, skills, sorter, stock
 from simulator.asks import Turn
 
 ABOUT = (
@@ -61,6 +61,8 @@ def reply(turns: Sequence[Turn], seed: int) -> str:
     """
     if (summary := memo.memo(turns)) is not None:
         return summary
+    if (chosen := sorter.choice(turns)) is not None:
+        return chosen
     told = [Turn("user", line) for turn in turns for line in memo.heard(turn)]
     turns = [*told, *turns]
     turns = [Turn(turn.speaker, turn.text[: recall.LOOK_AT_CHARACTERS]) for turn in turns]

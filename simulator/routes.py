@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
 
-from simulator import gemini_wire, openai_chat, openai_responses, openai_wire
+from simulator import embeddings, gemini_wire, openai_chat, openai_responses, openai_wire
 from simulator.asks import Refusal, WrongMethod
 from simulator.http import Request
 from simulator.wire import Wire, dumps
@@ -15,9 +15,11 @@ from simulator.wire import Wire, dumps
 OPENAI: Mapping[str, Wire] = {
     "/v1/chat/completions": openai_chat.WIRE,
     "/v1/responses": openai_responses.WIRE,
+    "/v1/embeddings": embeddings.OPENAI,
 }
 # The SDK joins its base URL and the path as they are, so a double slash is as good as one.
 GEMINI = re.compile(r"/+v1(?:beta|alpha)?/models/([^/:]+):(generateContent|streamGenerateContent)")
+GEMINI_EMBEDS = re.compile(r"/+v1(?:beta|alpha)?/models/([^/:]+):(embedContent|batchEmbedContents)")
 MODELS = re.compile(r"/+v1(beta|alpha)?/models(?:/([^/:]+))?")
 NO_PATH: Mapping[str, str] = {}
 
@@ -41,6 +43,10 @@ def route(request: Request, path: str, query: str) -> Route:
             raise Refusal(400, "The simulator streams with ?alt=sse only.")
         said = {"model": unquote(gemini[1]), "verb": gemini[2]}
         return Route(gemini_wire.WIRE, "POST", said)
+    embeds = GEMINI_EMBEDS.fullmatch(path)
+    if embeds is not None:
+        said = {"model": unquote(embeds[1]), "verb": embeds[2]}
+        return Route(embeddings.GEMINI, "POST", said)
     if MODELS.fullmatch(path) is not None:
         return Route(speaks(request, path), "GET", NO_PATH)
     raise Refusal(404, f"Invalid URL ({path})")
@@ -63,7 +69,7 @@ def check(request: Request, wire: Wire, method: str, query: str) -> None:
     if bearer[0].lower() == b"bearer" and bearer[2].strip():
         return
     google = request.header(b"x-goog-api-key") or parse_qs(query).get("key")
-    if google and wire is gemini_wire.WIRE:
+    if google and wire in (gemini_wire.WIRE, embeddings.GEMINI):
         return
     raise Refusal(401, "You didn't provide an API key. Any key will do for the simulator.")
 

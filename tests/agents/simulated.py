@@ -6,8 +6,9 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-from agents.spec import AgentSpec
-from tests.agents.conformance import Heard
+from agents.spec import AgentSpec, EmbedderSpec
+from tests.agents.conformance import KEY, PATIENCE_S, Heard
+from tests.agents.embedding_conformance import Embedded
 from tests.support.simulator import SimulatorProcess
 
 
@@ -135,3 +136,75 @@ SIMULATED: dict[str, type[SimulatedProvider]] = {
     "gemini": Gemini,
 }
 """Test id → provider. The part before a dash is the provider's registered name."""
+
+
+class SimulatedEmbeddings:
+    """What embedders on the simulator share."""
+
+    provider: str
+    path: str
+
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        self.simulator = simulator
+
+    def spec(
+        self,
+        *,
+        dimensions: int | None = None,
+        max_batch: int = 64,
+        timeout_s: float = PATIENCE_S,
+        base_url: str | None = None,
+        max_answer_bytes: int = 1 << 24,
+        **script: int | str,
+    ) -> EmbedderSpec:
+        model = ".".join(["scripted", *(f"{key}-{value}" for key, value in script.items())])
+        return EmbedderSpec(
+            "meaning",
+            self.provider,
+            model,
+            dimensions=dimensions,
+            api_key=KEY,
+            base_url=base_url or f"{self.simulator.url}{self.path}",
+            timeout_s=timeout_s,
+            max_batch=max_batch,
+            max_answer_bytes=max_answer_bytes,
+        )
+
+    async def embedded(self) -> list[Embedded]:
+        records = await asyncio.to_thread(self.simulator.requests)
+        return [self.understand(record) for record in records]
+
+    async def forget(self) -> None:
+        await asyncio.to_thread(self.simulator.clear)
+
+    def understand(self, record: dict[str, Any]) -> Embedded:
+        raise NotImplementedError
+
+
+class OpenAIEmbeds(SimulatedEmbeddings):
+    provider = "openai"
+    path = "/v1"
+
+    def understand(self, record: dict[str, Any]) -> Embedded:
+        body = record["body"]
+        assert record["path"] == "/v1/embeddings"
+        assert record["headers"]["authorization"] == "[redacted]"
+        return Embedded(body["model"], body["input"], body.get("dimensions"))
+
+
+class GeminiEmbeds(SimulatedEmbeddings):
+    provider = "gemini"
+    path = ""
+
+    def understand(self, record: dict[str, Any]) -> Embedded:
+        requests = record["body"]["requests"]
+        model, _, verb = record["path"].removeprefix("/v1/models/").partition(":")
+        assert verb == "batchEmbedContents"
+        assert record["headers"]["x-goog-api-key"] == "[redacted]"
+        assert {request["model"] for request in requests} == {f"models/{model}"}
+        [dimensions] = {request.get("outputDimensionality") for request in requests}
+        return Embedded(model, [_text(request["content"]) for request in requests], dimensions)
+
+
+EMBEDDING: dict[str, type[SimulatedEmbeddings]] = {"openai": OpenAIEmbeds, "gemini": GeminiEmbeds}
+"""Likewise, of the providers that have embeddings."""

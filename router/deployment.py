@@ -1,0 +1,119 @@
+"""The Router as a Ray Serve deployment: a shell around `ModelOracle`, and nothing else.
+
+It loads no SDK until a rule asks for one, for most instances have no such rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ray import serve
+
+from agents.registry import build_embedder
+from config.asking import embedder_specs
+from contracts.decisions import Classifier, Found, Semantic
+from contracts.errors import ProviderTimeout, TroupeError, Unavailable
+from router.oracle import Embedding, ModelOracle, Seat
+from router.reach import ANSWER_SHARE, DEPLOYMENT
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+
+log = logging.getLogger("troupe.router")
+
+MAX_BATCH = 64
+BATCHES = 16
+"""Batches under way at once: a slow embedder must not keep others waiting."""
+MAX_REQUESTS = 1000
+
+
+class InForce(Protocol):
+    """What holds, as far as it is needed here."""
+
+    @property
+    def seats(self) -> Mapping[str, Seat]: ...
+
+
+class RouterShell:
+    """The body of a replica.
+
+    Args:
+        settings: All of them.
+        in_force: What holds by these settings, with the agents' adapters. Blocks.
+    """
+
+    def __init__(self, settings: Settings, in_force: Callable[[Settings], InForce]) -> None:
+        self._settings = settings
+        self._specs = embedder_specs(settings)
+        self._in_force = in_force
+        self._seats: Mapping[str, Seat] | None = None
+        self._seating = asyncio.Lock()
+        self._oracle = ModelOracle(
+            self._embedding,
+            self._seated,
+            default=next(iter(settings.embedders), ""),
+            chars=settings.routing.question_chars,
+        )
+        batch: Any = self._nearest
+        batch.set_batch_wait_timeout_s(settings.routing.router_gather_ms / 1000)
+
+    async def nearest(self, question: Semantic, text: str) -> Found:
+        limit_s = question.timeout_s * ANSWER_SHARE
+        try:
+            async with asyncio.timeout(limit_s):
+                asked: Any = self._nearest((question, text))
+                answer: Found | TroupeError = await asked
+        except TimeoutError:
+            raise ProviderTimeout(f"No embedder answered within {limit_s:g} s.") from None
+        if isinstance(answer, TroupeError):
+            raise answer
+        return answer
+
+    async def classify(self, question: Classifier, text: str) -> Found:
+        limit_s = question.timeout_s * ANSWER_SHARE
+        return await self._oracle.classify(question._replace(timeout_s=limit_s), text)
+
+    async def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
+        """What is going to be asked. Raises a `TroupeError` for the first that cannot be had."""
+        await self._oracle.prepare(questions)
+
+    @serve.batch(max_batch_size=MAX_BATCH, max_concurrent_batches=BATCHES)
+    async def _nearest(self, asks: Sequence[tuple[Semantic, str]]) -> list[Found | TroupeError]:
+        return await self._oracle.nearest_of(asks)
+
+    async def _embedding(self, name: str) -> Embedding:
+        spec = self._specs.get(name)
+        if spec is None:
+            known = name in self._settings.embedders
+            why = "has no key and no simulator" if known else "is not in the settings"
+            raise Unavailable(f"Embedder '{name}' {why}.", code="embedder_unavailable")
+        embedder = await asyncio.to_thread(build_embedder, spec)
+        return Embedding(embedder, spec.max_batch, self._settings.routing.router_examples)
+
+    async def _seated(self) -> Mapping[str, Seat]:
+        async with self._seating:
+            if self._seats is None:
+                found = await asyncio.to_thread(self._in_force, self._settings)
+                self._seats = found.seats
+            return self._seats
+
+
+def router(settings: Settings, in_force: Callable[[Settings], InForce]) -> Any | None:
+    """The bound deployment, or None where settings want no replica; see `RouterShell`."""
+    routing = settings.routing
+    if routing.router_replicas == 0:
+        return None
+    deployment: Any = serve.deployment(
+        RouterShell,
+        name=DEPLOYMENT,
+        num_replicas=routing.router_replicas,
+        ray_actor_options={"num_cpus": routing.router_cpus},
+        max_ongoing_requests=MAX_REQUESTS,
+        graceful_shutdown_timeout_s=5,
+        health_check_period_s=10,
+        health_check_timeout_s=10,
+    )
+    return deployment.bind(settings, in_force)

@@ -1,0 +1,263 @@
+"""ModelOracle: answers rules' questions by asking embedders and agents.
+
+Questions to one embedder that come together share its calls. What examples mean is asked once and
+kept. Nothing is retried: who asked has a rule that says what to do without an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
+
+from contracts.agents import Agent, Embedder, End
+from contracts.decisions import Classifier, Found, Semantic
+from contracts.errors import (
+    AgentUnavailable,
+    ProviderTimeout,
+    TroupeError,
+    Unavailable,
+)
+from router.nearness import Examples, Vector, direction, nearest
+from router.sorting import MAX_ANSWER_CHARS, asked, label_in
+from routing.endpoints import EndpointSet
+
+T = TypeVar("T")
+CHARACTERS_A_TOKEN = 3
+NOTHING = Found(None)
+
+
+class Place(Protocol):
+    """An agent's endpoint, as far as it is needed here."""
+
+    @property
+    def agent(self) -> Agent: ...
+
+    @property
+    def model(self) -> str: ...
+
+
+class Seat(Protocol):
+    """An agent, as far as it is needed here."""
+
+    @property
+    def places(self) -> Mapping[str, Place]: ...
+
+    @property
+    def endpoints(self) -> EndpointSet: ...
+
+
+class Embedding:
+    """One embedder, and what it has said of examples.
+
+    Args:
+        embedder: The adapter.
+        max_batch: Texts that it takes at once.
+        examples: How many vectors are kept.
+    """
+
+    def __init__(self, embedder: Embedder, max_batch: int, examples: int) -> None:
+        self._embedder = embedder
+        self._max_batch = max_batch
+        self._examples = Examples(examples)
+        self._learning = asyncio.Lock()
+
+    async def learn(self, texts: Sequence[str]) -> dict[str, Vector]:
+        """The vectors of these examples. What another question is asking for is waited for."""
+        found = self._examples.known(texts)
+        if len(found) < len(set(texts)):
+            async with self._learning:
+                found = self._examples.known(texts)
+                missing = [text for text in dict.fromkeys(texts) if text not in found]
+                for start in range(0, len(missing), self._max_batch):
+                    part = missing[start : start + self._max_batch]
+                    new = dict(zip(part, await self.vectors(part), strict=True))
+                    # Each part by itself: who comes again after a failure goes on from there.
+                    self._examples.keep(new)
+                    found |= new
+        return found
+
+    async def vectors(self, texts: Sequence[str]) -> list[Vector]:
+        """In as many calls as it takes, side by side."""
+        size = self._max_batch
+        parts = [texts[start : start + size] for start in range(0, len(texts), size)]
+        answers = await asyncio.gather(*(self._embedder.embed(part) for part in parts))
+        return [direction(vector) for answer in answers for vector in answer]
+
+    def forget(self) -> None:
+        self._examples.clear()
+
+    async def aclose(self) -> None:
+        await self._embedder.aclose()
+
+
+class ModelOracle:
+    """The port `contracts.decisions.Oracle`, where models can be asked.
+
+    Args:
+        embedding: Opens the embedder of this name, on its first use. Raises `Unavailable`.
+        seats: The agents as they are now.
+        default: The embedder of a question that names none.
+        chars: Characters of a message that are looked at.
+        clock: Seconds that only go forward.
+    """
+
+    def __init__(
+        self,
+        embedding: Callable[[str], Awaitable[Embedding]],
+        seats: Callable[[], Awaitable[Mapping[str, Seat]]],
+        *,
+        default: str,
+        chars: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open = embedding
+        self._embeddings: dict[str, Embedding] = {}
+        self._opening = asyncio.Lock()
+        self._seats = seats
+        self._default = default
+        self._chars = chars
+        self._clock = clock
+
+    async def nearest(self, question: Semantic, text: str) -> Found:
+        """One question by itself."""
+        [answer] = await self.nearest_of([(question, text)])
+        if isinstance(answer, TroupeError):
+            raise answer
+        return answer
+
+    async def nearest_of(self, asks: Sequence[tuple[Semantic, str]]) -> list[Found | TroupeError]:
+        """Each question's answer or why there is none, in their order."""
+        by_name: dict[str, list[int]] = {}
+        for index, (question, _) in enumerate(asks):
+            by_name.setdefault(question.embedder or self._default, []).append(index)
+        groups = [[asks[index] for index in indices] for indices in by_name.values()]
+        told = await asyncio.gather(
+            *(self._ask(name, group) for name, group in zip(by_name, groups, strict=True))
+        )
+        answers: list[Found | TroupeError] = [NOTHING] * len(asks)
+        for indices, group in zip(by_name.values(), told, strict=True):
+            for index, answer in zip(indices, group, strict=True):
+                answers[index] = answer
+        return answers
+
+    async def classify(self, question: Classifier, text: str) -> Found:
+        """What the agent calls the message; anything but one of the labels is none."""
+        text = text[: self._chars]
+        if not text.strip():
+            return NOTHING
+        seat = (await self._seats()).get(question.agent)
+        if seat is None:
+            raise AgentUnavailable(f"There is no agent '{question.agent}' to ask.")
+        now = self._clock()
+        request_tokens = len(text) // CHARACTERS_A_TOKEN
+        ticket = seat.endpoints.take(now, tokens=request_tokens)
+        if ticket is None:
+            wait_s = seat.endpoints.wait_s(now, tokens=request_tokens)
+            why = f"No endpoint of agent '{question.agent}' can take a question now."
+            raise AgentUnavailable(why, retry_after=wait_s)
+        place = seat.places[ticket.endpoint]
+        said, end = "", None
+        spoken = False
+        try:
+            async with asyncio.timeout(question.timeout_s):
+                stream: Any = place.agent.stream(asked(question, text, place.model))
+                async with aclosing(stream):
+                    async for item in stream:
+                        if not spoken:
+                            spoken = True
+                            ticket.spoke(self._clock())
+                        if isinstance(item, End):
+                            end = item
+                        elif len(said := said + item) > MAX_ANSWER_CHARS:
+                            break
+        except TimeoutError:
+            error = ProviderTimeout(f"Agent '{question.agent}' took too long to choose a label.")
+            ticket.failed(self._clock(), error)
+            raise error from None
+        except TroupeError as error:
+            ticket.failed(self._clock(), error)
+            raise
+        except BaseException:
+            ticket.left(self._clock())
+            raise
+        if end is None:
+            ticket.left(self._clock())
+            return NOTHING
+        ticket.done(self._clock(), end.usage)
+        return Found(label_in(said, question) if end.reason == "stop" else None)
+
+    async def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
+        """Open what these questions need and learn their examples, so that no message waits for it.
+
+        Raises a `TroupeError` for the first that cannot be had now; it is tried again when it is
+        asked for.
+        """
+        for problem in [await _tried(self._prepare(question)) for question in questions]:
+            if problem is not None:
+                raise problem
+
+    async def _prepare(self, question: Semantic | Classifier) -> None:
+        if isinstance(question, Semantic):
+            embedding = await self._embedding(question.embedder or self._default)
+            await embedding.learn([text for _, text in question.examples])
+        elif question.agent not in await self._seats():
+            raise AgentUnavailable(f"There is no agent '{question.agent}' to ask.")
+
+    async def aclose(self) -> None:
+        for embedding in self._embeddings.values():
+            await embedding.aclose()
+
+    async def _ask(
+        self, name: str, asks: Sequence[tuple[Semantic, str]]
+    ) -> list[Found | TroupeError]:
+        """Everything that one embedder is asked at a time."""
+        texts = {text: cut for _, text in asks if (cut := text[: self._chars]).strip()}
+        if not texts:
+            return [NOTHING] * len(asks)
+        try:
+            embedding = await self._embedding(name)
+        except TroupeError as error:
+            return [error] * len(asks)
+        questions = list(dict.fromkeys(question for question, _ in asks))
+        vectors, learned = await asyncio.gather(
+            _tried(embedding.vectors(list(texts.values()))),
+            asyncio.gather(
+                *(_tried(embedding.learn([text for _, text in one.examples])) for one in questions)
+            ),
+        )
+        if isinstance(vectors, TroupeError):
+            return [vectors] * len(asks)
+        messages = dict(zip(texts, vectors, strict=True))
+        known = dict(zip(questions, learned, strict=True))
+        answers: list[Found | TroupeError] = []
+        for question, text in asks:
+            examples, message = known[question], messages.get(text)
+            if message is None:
+                answers.append(NOTHING)
+            elif isinstance(examples, TroupeError):
+                answers.append(examples)
+            elif any(vector.size != message.size for vector in examples.values()):
+                embedding.forget()
+                why = f"Embedder '{name}' has another model now than when it learned its examples."
+                answers.append(Unavailable(why))
+            else:
+                label, score = nearest(message, question.examples, examples)
+                answers.append(Found(label if score >= question.min_score else None, score))
+        return answers
+
+    async def _embedding(self, name: str) -> Embedding:
+        async with self._opening:
+            embedding = self._embeddings.get(name)
+            if embedding is None:
+                embedding = self._embeddings[name] = await self._open(name)
+            return embedding
+
+
+async def _tried(work: Awaitable[T]) -> T | TroupeError:
+    try:
+        return await work
+    except TroupeError as error:
+        return error
