@@ -42,7 +42,7 @@ REST = "no rule before it matched"
 SETTINGS = "settings"
 SETTINGS_VERSION = "0"
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger("troupe.routing.rules")
 
 
 class RuleSpec(NamedTuple):
@@ -111,7 +111,7 @@ class Rule:
         known = self.failures.get(reason)
         if known is None:
             known = self.failures[reason] = Failures()
-            logger.warning("rule %s (%s) cannot be asked: %s", self.name, self.source, reason)
+            log.warning("rule %s (%s) cannot be asked: %s", self.name, self.source, reason)
         known.count += 1
         known.last = max(known.last, now)
 

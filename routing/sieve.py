@@ -21,7 +21,7 @@ class Sieve:
     """Patterns by number. Bound to its process.
 
     Patterns are added first, then it is closed. Where they are too much for one pass, which RE2
-    tells by finding nothing at all, they are looked for one by one.
+    says then, or later by finding nothing at all, they are looked for one by one.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,10 @@ class Sieve:
         made.Add("")
         for pattern in self._patterns:
             made.Add(pattern.pattern)
-        made.Compile()
+        try:
+            made.Compile()
+        except _re2.error:
+            return
         self._set = made
 
     def found(self, text: bytes) -> frozenset[int] | None:
