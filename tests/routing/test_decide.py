@@ -47,9 +47,22 @@ conditions = st.builds(
 ).filter(lambda when: when != Conditions())
 
 
+expressions = st.sampled_from(
+    (
+        'message.text.words("red")',
+        'message.text.matches("^g")',
+        'message.text.contains("e") && message.words > 1',
+        'message.metadata.k == "red"',
+        'message.metadata.get("l") != ""',
+        'user.id.glob("u*") || user.id == "x2"',
+        'user.id == "u1" ? message.length > 5 : message.length > 9',
+    )
+)
+
+
 @st.composite
 def rule_lists(draw) -> list[RuleSpec]:
-    whens = draw(st.lists(conditions, max_size=5, unique=True))
+    whens = draw(st.lists(conditions | expressions, max_size=5, unique=True))
     agents = draw(
         st.lists(st.sampled_from(AGENTS), min_size=len(whens) + 1, max_size=len(whens) + 1)
     )

@@ -116,6 +116,69 @@ def test_a_list_that_leaves_a_message_without_an_agent(specs, reason):
     assert faults_in(specs, AGENTS) == [Fault(None, "", "rules", reason)]
 
 
+@pytest.mark.parametrize(
+    ("when", "reason"),
+    [
+        ("true", "is true for every message; write `else` to take the rest"),
+        ("1 < 2 || user.id == 'a' && false", None),
+        ("1 > 2", "can never match: it is false for every message"),
+        ("user.id  ==\n'u'", "can never match: rule `first` asks the same"),
+        ("user.id == 'u' // again", "can never match: rule `first` asks the same"),
+        ("user.id == 'v'", None),
+    ],
+)
+def test_an_expression_that_can_never_match_or_always_does(when, reason):
+    specs = [RuleSpec("first", "gpt", "user.id == 'u'"), RuleSpec("second", "gpt", when), ELSE]
+    faults = faults_in(specs, AGENTS)
+    assert [(fault.name, fault.reason) for fault in faults][:1] == (
+        [("second", reason)] if reason else []
+    )
+
+
+def test_what_follows_an_expression_that_is_always_true_can_never_match():
+    specs = [RuleSpec("all", "gpt", "true"), RuleSpec("late", "gpt", "user.id == 'u'"), ELSE]
+    assert [(fault.name, fault.reason) for fault in faults_in(specs, AGENTS)][1:] == [
+        ("late", "can never match: rule `all` before it takes everything"),
+        ("rest", "can never match: rule `all` before it takes everything"),
+    ]
+
+
+def test_each_mistake_in_an_expression_is_a_fault_of_its_own():
+    specs = [RuleSpec("a", "gpt", "mesage.text == '' && user.teir == 'a'"), ELSE]
+    assert faults_in(specs, AGENTS) == [
+        Fault(0, "a", "when", "names `mesage`, which is no variable; did you mean `message`?"),
+        Fault(0, "a", "when", "names `user.teir`, which is no field; did you mean `tier`?"),
+    ]
+
+
+def test_a_list_put_together_from_several_sources():
+    pro = "user.tier == 'pro'"
+    specs = [
+        RuleSpec("pro", "gemini", pro, source="org_a"),
+        RuleSpec("pro", "gpt", pro, source="base"),
+        RuleSpec("short", "gemini", "message.length < 5", source="base"),
+        RuleSpec("rest", "gpt", source="base"),
+        RuleSpec("pro", "gpt", pro),
+        ELSE,
+    ]
+    rules = compile_rules(specs, AGENTS, version="base.3+org_a.7")
+    assert rules.version == "base.3+org_a.7"
+    assert [(rule.source, rule.name) for rule in rules.rules] == [
+        ("org_a", "pro"),
+        ("base", "pro"),
+        ("base", "short"),
+        ("base", "rest"),
+    ]
+    rule, _ = rules.first_match(message("a long one", tier="pro"))
+    assert (rule.source, rule.target) == ("org_a", "gemini")
+    assert rules.report()[0] == {"rule": "pro", "source": "org_a", "matched": 1, "faults": []}
+    twice = [*specs[:1], *specs]
+    assert [(fault.index, fault.field) for fault in faults_in(twice, AGENTS)] == [
+        (1, "name"),
+        (1, "when"),
+    ]
+
+
 def test_a_faulty_list_does_not_compile():
     with pytest.raises(InvalidRequest) as caught:
         compile_rules([RuleSpec("a", "nobody", Conditions(regex=("(",)))], AGENTS)
