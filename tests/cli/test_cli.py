@@ -56,8 +56,8 @@ async def test_what_is_wrong_with_a_file_is_told_by_line(troupe: Troupe, house: 
         said = await troupe("policies", command, "bad.yaml")
         assert (said.code, said.out) == (1, "")
         assert said.err.splitlines() == [
-            "bad.yaml:6: rules[0].agent: names no agent: pet; there is echo, other, poet"
-            " (rule `verse`)",
+            "bad.yaml:6: rules[0].agent: names no agent: pet; there is echo, other, poet; did you"
+            " mean `poet`? (rule `verse`)",
             "bad.yaml:7: tier: is no setting",
         ]
     assert await house.database.fetchval("SELECT count(*) FROM policies") == 0
