@@ -206,7 +206,7 @@ def _rules(parts: Parts) -> Iterator[Finding]:
     indices = list(parts.rules)
     sources = parts.rule_sources
     specs = [rule_spec(rule, sources.get(at, SETTINGS)) for at, rule in parts.rules.items()]
-    for fault in faults_in(specs, parts.agent_names):
+    for fault in faults_in(specs, parts.agent_names, embedders=parts.embedder_names):
         if fault.index is None:
             # With a rule missing, nobody can say what the list lacks.
             if parts.whole_rules:
