@@ -13,7 +13,6 @@ from actors.desk import InForce, Seat
 from actors.seating import seat_of
 from agents.registry import PROVIDERS
 from config.policies import Effective, Rules, effective
-from config.resolve import rule_spec
 from contracts.agents import Agent
 from contracts.policies import Policy
 from routing.rules import RuleSet, compile_rules
@@ -94,4 +93,4 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
 
 
 def _compiled(rules: Rules, seats: Mapping[str, Seat]) -> RuleSet:
-    return compile_rules([rule_spec(rule) for rule in rules.rules], seats)
+    return compile_rules(rules.specs, seats, version=rules.version)

@@ -16,6 +16,7 @@ from cli.screen import Screen
 
 _PAGE = 500
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_COUNTS = ("messages", "same", "changed", "would_ask", "named")
 _APART = ("name", "from", "when", "sticky", "on_failure")
 
 
@@ -93,12 +94,12 @@ def replay(api: Api, given: Namespace, out: Screen) -> None:
         "org": given.org,
         "text": read(given.file) if given.file else None,
     }
-    total: dict[str, Any] = {"compared": 0, "same": 0, "undecided": 0, "changes": []}
+    total: dict[str, Any] = dict.fromkeys(_COUNTS, 0) | {"changes": [], "faults": []}
     more, before = True, None
-    while more and total["compared"] < given.limit:
-        page = min(_PAGE, given.limit - total["compared"])
+    while more and total["messages"] < given.limit:
+        page = min(_PAGE, given.limit - total["messages"])
         found = api.post("routes/replay", {**body, "limit": page, "before": before})
-        for name in total:
+        for name in (*_COUNTS, "changes", "faults"):
             total[name] += found[name]
         total |= {"org": found["org"], "version": found["version"]}
         more, before = found["has_more"], found["last_id"]
@@ -107,26 +108,27 @@ def replay(api: Api, given: Namespace, out: Screen) -> None:
 
 
 def _told(total: dict[str, Any], out: Screen) -> None:
-    changes = total["changes"]
-    if changes:
+    if total["changes"]:
         out.table(
             ("RESPONSE", "BEFORE", "AFTER", "RULE", "MESSAGE"),
             [
                 (
                     change["response_id"],
-                    change["before"]["agent"],
-                    change["after"]["agent"] or "?",
-                    change["after"]["rule"],
+                    change["before"],
+                    change["after"],
+                    change["rule_after"],
                     change["text"],
                 )
-                for change in changes
+                for change in total["changes"]
             ],
         )
         out.line()
-    undecided = f", {total['undecided']} need a model to tell" if total["undecided"] else ""
+    for fault in total["faults"]:
+        out.line(f"{fault['source']}: {fault['rule']}: {fault['reason']} ({fault['count']})", "bad")
+    undecided = f", {total['would_ask']} need a model to tell" if total["would_ask"] else ""
     out.line(
-        f"{total['compared']} messages of {total['org']} by version {total['version']}: "
-        f"{len(changes)} would change, {total['same']} would not{undecided}",
+        f"{total['messages']} messages of {total['org']} by version {total['version']}: "
+        f"{total['changed']} would change, {total['same']} would not{undecided}",
         "strong",
     )
     if total["has_more"]:

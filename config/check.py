@@ -21,7 +21,7 @@ from config.values import Section
 from contracts.errors import InvalidRequest
 from errands.addresses import may_be_public
 from errands.signing import key_of
-from routing.rules import faults_in
+from routing.rules import SETTINGS, faults_in
 
 S = TypeVar("S", bound=Section)
 
@@ -45,7 +45,8 @@ class Parts:
     """The parts of the settings that are valid by themselves.
 
     `agent_names` also holds the names of agents that are not, so that a rule which names one is
-    not blamed; `whole_rules` says whether none is missing from `rules`.
+    not blamed; `whole_rules` says whether none is missing from `rules`. `rule_sources` says of
+    rules that do not come from the settings where they do.
     """
 
     environment: Environment | None
@@ -57,6 +58,7 @@ class Parts:
     agents: dict[str, Agent] = field(default_factory=dict[str, Agent])
     agent_names: list[str] = field(default_factory=list[str])
     rules: dict[int, Rule] = field(default_factory=dict[int, Rule])
+    rule_sources: dict[int, str] = field(default_factory=dict[int, str])
     whole_rules: bool = True
 
     def get(self, kind: type[S]) -> S | None:
@@ -202,8 +204,9 @@ def _real(name: str, agent: Agent, provider: Provider | None) -> Iterator[Findin
 
 def _rules(parts: Parts) -> Iterator[Finding]:
     indices = list(parts.rules)
-    specs = [rule_spec(rule) for rule in parts.rules.values()]
-    for fault in faults_in(specs, parts.agent_names):
+    sources = parts.rule_sources
+    specs = [rule_spec(rule, sources.get(at, SETTINGS)) for at, rule in parts.rules.items()]
+    for fault in faults_in(specs, parts.agent_names, embedders=parts.embedder_names):
         if fault.index is None:
             # With a rule missing, nobody can say what the list lacks.
             if parts.whole_rules:

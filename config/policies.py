@@ -15,20 +15,21 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
-from config.agents import Agent, Rule
+from config.agents import Agent
 from config.check import Finding, Parts, check
 from config.errors import Problem, did_you_mean
 from config.explain import unknown_key
 from config.files import KeyPath, dotted, parse_yaml
 from config.load import APART, check_name, fill_endpoints, validated
 from config.overlay import Raw, refuse_secrets
+from config.resolve import rule_spec
+from config.rules import ELSE, Rule
 from config.settings import Settings
 from config.values import FrozenDict, Name, Section, Table
 from contracts.errors import InvalidRequest
 from contracts.policies import BASE, Policy
+from routing.rules import SETTINGS, SETTINGS_VERSION, RuleSpec
 
-SETTINGS = "settings"
-"""Stands for the scope of a rule that no document holds."""
 MAX_AGENTS = 500
 MAX_PROBLEMS = 100
 
@@ -74,6 +75,12 @@ class Rules:
     rules: tuple[Rule, ...]
     origins: tuple[Origin, ...]
     version: str
+
+    @property
+    def specs(self) -> list[RuleSpec]:
+        """As `routing.rules` takes them."""
+        pairs = zip(self.rules, self.origins, strict=True)
+        return [rule_spec(rule, origin.scope) for rule, origin in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,21 +318,21 @@ def _foreign_keys(
 def _joined(documents: Sequence[_Document], settings: Settings) -> Rules:
     """The documents' rules in order, then the settings', up to what takes the rest.
 
-    A rule takes the place of a later set's of the same name, or that asks the same.
+    A rule takes the place of a later set's of the same name.
     """
     rules: list[Rule] = []
     origins: list[Origin] = []
     sets = [(one.scope, one.rules) for one in documents]
     for scope, own in [*sets, (SETTINGS, dict(enumerate(settings.rules)))]:
-        taken = [(rule.name, rule.when) for rule in rules]
+        taken = {rule.name for rule in rules}
         for index, rule in own.items():
-            if not any(rule.name == name or rule.when == when for name, when in taken):
+            if rule.name not in taken:
                 rules.append(rule)
                 origins.append(Origin(scope, index))
-        if any(rule.when == "else" for rule in own.values()):
+        if any(rule.when == ELSE for rule in own.values()):
             break
     named = [f"{one.scope}.{one.policy.version}" for one in reversed(documents)]
-    return Rules(tuple(rules), tuple(origins), "+".join(named) or "0")
+    return Rules(tuple(rules), tuple(origins), "+".join(named) or SETTINGS_VERSION)
 
 
 def _problems(
@@ -349,9 +356,12 @@ def _problems(
             },
             providers=dict(settings.providers),
             provider_names=list(settings.providers),
+            embedders=dict(settings.embedders),
+            embedder_names=list(settings.embedders),
             agents=dict(agents),
             agent_names=names,
             rules=dict(enumerate(rules.rules)),
+            rule_sources={at: origin.scope for at, origin in enumerate(rules.origins)},
             whole_rules=whole,
         )
         problems += [
@@ -379,11 +389,25 @@ def _placed(
         if origin.scope != SETTINGS:
             document, key = documents[origin.scope], ("rules", origin.place, *key[2:])
             return Problem(document.raw.source(key), dotted(key), reason)
-        agent = rules.rules[index].agent
-        if agent in removed:
+        rule = rules.rules[index]
+        agent = next((name for name in removed if name in _named(rule)), None)
+        if agent is not None:
             key = ("agents", agent)
-            reason = f"cannot be removed: rule `{rules.rules[index].name}` of the settings names it"
+            reason = f"cannot be removed: rule `{rule.name}` of the settings names it"
     document = documents.get(BASE if key[:1] == ("agents",) else scope)
     if document is None or key[:2] not in document.raw.sources:
         return Problem(scope, dotted(key), f"{reason} (in the settings)")
     return Problem(document.raw.source(key), dotted(key), reason)
+
+
+def _named(rule: Rule) -> set[str]:
+    """Every agent that a rule names."""
+    names = {rule.agent} if rule.agent else set[str]()
+    if rule.split:
+        names |= set(rule.split.agents)
+    if rule.semantic:
+        names |= {*rule.semantic.examples, rule.semantic.otherwise}
+    if rule.classifier:
+        asked = rule.classifier
+        names |= {*asked.answers, asked.agent, asked.otherwise}
+    return names

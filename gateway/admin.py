@@ -38,7 +38,7 @@ IfMatch = Annotated[
 _PATH = "/admin/v1/policies/{scope}"
 _YAML: dict[str, Any] = {
     "requestBody": {
-        "required": True,
+        "required": False,
         "description": "The policy: for `base` agents, rules, budgets and prices, for an "
         "organization tier, rules and budgets. What is empty holds nothing.",
         "content": {"application/yaml": {"schema": {"type": "string"}}},

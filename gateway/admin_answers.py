@@ -86,23 +86,35 @@ class ExplainObject(Shape):
     candidates: list[dict[str, Any]]
 
 
-class ChosenObject(Shape):
-    """A decision in short."""
-
-    agent: str | None
-    rule: str | None
-    version: str | None
-
-
 class ChangeObject(Shape):
-    """A message that would go elsewhere."""
+    """A message that another agent would get."""
 
     response_id: str
-    conversation: str
-    text: str = Field(description="How it begins.")
-    before: ChosenObject
-    after: ChosenObject
+    session_id: str
+    before: str
+    after: str
+    rule_before: str
+    rule_after: str
     reason: str
+    text: str = Field(description="How it begins.")
+
+
+class MoveObject(Shape):
+    """How many would go from whom to whom."""
+
+    before: str
+    after: str
+    count: Count
+
+
+class ReplayFault(Shape):
+    """Why a rule had no answer, and how often."""
+
+    rule: str
+    source: str
+    reason: str
+    count: Count
+    last: float
 
 
 class ReplayObject(Shape):
@@ -110,9 +122,14 @@ class ReplayObject(Shape):
 
     org: str
     version: str
-    compared: Count
+    messages: Count
     same: Count
-    undecided: Count = Field(description="Those that only a model could lead.")
+    changed: Count
+    would_ask: Count = Field(description="Those that only a model could lead.")
+    named: Count = Field(description="Those whose caller chose the agent.")
+    moves: list[MoveObject]
+    rules: dict[str, Count] = Field(description="How many each rule would take.")
     changes: list[ChangeObject]
+    faults: list[ReplayFault]
     has_more: bool
     last_id: str | None

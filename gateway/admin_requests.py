@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from gateway.fields import Body, Clean, Metadata, Name, Said
+from gateway.fields import Body, Clean, Metadata, Name, Said, whole
 from gateway.requests import LAST_SECOND
 
 Note = Annotated[Clean, Field(max_length=200)]
 Organization = Annotated[str, Field(pattern=r"^org_[a-z0-9_]{1,60}$")]
 Scope = Annotated[str, Field(pattern=r"^(base|org_[a-z0-9_]{1,60})$")]
 Time = Annotated[float, Field(ge=0, le=LAST_SECOND)]
-VersionNumber = Annotated[int, Field(ge=1, le=9_007_199_254_740_991)]
+VersionNumber = Annotated[int, Field(ge=1, le=9_007_199_254_740_991), BeforeValidator(whole)]
+Count = Annotated[int, Field(ge=0, le=1_000_000), BeforeValidator(whole)]
 
 
 class AdminQuery(BaseModel):
@@ -51,10 +52,8 @@ class SessionFacts(Body):
     """What rules may ask of the conversation."""
 
     agent: Name | None = Field(default=None, description="Who answered last.")
-    turns: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    failures: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
-        default=0, description="Turns that failed in a row until now."
-    )
+    turns: Count = 0
+    failures: Count = Field(default=0, description="Turns that failed in a row until now.")
 
 
 class Explain(Body):
@@ -78,7 +77,7 @@ class Replay(Body):
     org: Organization | None = Field(
         None, description="Whose messages. None: of the scope, or of this gateway's callers."
     )
-    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+    limit: Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole)] = 200
     before: Annotated[Clean, Field(max_length=64)] | None = Field(
         None, description="The `last_id` of the answer before, to go on."
     )

@@ -3,83 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from contracts.decisions import RoutingInput
-from contracts.errors import UnknownModel
+from contracts.decisions import Decision, RoutingInput
 from gateway.options import AUTO
 from gateway.ports import RoutedMessage
-from gateway.rulebook import Listing, Standing
+from gateway.rulebook import Standing
+from routing.explain import Step, explain
+from routing.replay import StoredMessage, compare
 
 SHOWN_CHARS = 80
 _NOT_A_TARGET = ("name", "from", "when", "sticky", "on_failure")
+_OUTCOMES = {"matched": "match", "not": "no", "failed": "failed"}
 
 
 def explained(standing: Standing, model: str, given: RoutingInput) -> dict[str, Any]:
     """The way of one message through the rules. Raises `UnknownModel`."""
     listing = standing.of(given.org_id)
-    told: dict[str, Any] = {"version": listing.version, "path": [], "candidates": []}
-    if model != AUTO:
-        if model not in standing.agents:
-            raise UnknownModel(f"There is no agent called {model!r}.", param="model")
-        leads_to = {"agent": model}
-        return {
-            **told,
-            "agent": model,
-            "reason": f"The request asks for {model}.",
-            "leads_to": leads_to,
-        }
-    leads_to, agent, reason = {}, None, ""
-    for row, rule in zip(listing.rows, listing.rules.rules, strict=True):
-        why = None if agent else rule.match(given)
-        outcome = "skipped" if agent else "no" if why is None else "match"
-        told["path"].append(_step(row, outcome, why or ""))
-        if why is not None:
-            leads_to, agent, reason = _target(row), rule.agent, f"Rule {rule.name}: {why}."
-    return {**told, "agent": agent, "reason": reason, "leads_to": leads_to}
-
-
-def compared(standing: Standing, org_id: str, stored: Sequence[RoutedMessage]) -> dict[str, Any]:
-    """Which of these messages would go elsewhere by these rules."""
-    listing = standing.of(org_id)
-    changes: list[dict[str, Any]] = []
-    for message in stored:
-        rule, why = listing.rules.first_match(message.given)
-        before = message.decision
-        if rule.agent != before.get("agent"):
-            changes.append(_change(message, listing, rule.agent, rule.name, why))
+    found = explain(listing.rules, standing.agents, model, given)
+    path: list[dict[str, Any]] = []
+    leads_to: dict[str, Any] = {"agent": model}
+    decided = model != AUTO
+    for row, step in zip(listing.rows, found.steps, strict=True):
+        path.append(_step(row, step, decided))
+        if step.chosen:
+            decided = True
+            leads_to = {name: value for name, value in row.items() if name not in _NOT_A_TARGET}
+    decision = found.decision
     return {
-        "version": listing.version,
-        "compared": len(stored),
-        "same": len(stored) - len(changes),
-        "undecided": 0,
-        "changes": changes,
+        "version": found.version,
+        "path": path if model == AUTO else [],
+        "agent": decision.agent if decision else None,
+        "reason": decision.reason if decision else f"It is for {found.leads_to}.",
+        "leads_to": leads_to,
+        "candidates": [],
     }
 
 
-def _step(row: Mapping[str, Any], outcome: str, why: str) -> dict[str, Any]:
+def compared(standing: Standing, org_id: str, stored: Sequence[RoutedMessage]) -> dict[str, Any]:
+    """Which of these messages would go elsewhere by these rules, which nothing else may use."""
+    texts = {message.response_id: message.given.text for message in stored}
+    tier = standing.tiers.get(org_id, "")
+    messages = (_stored(message, tier) for message in stored)
+    found = compare(standing.of(org_id).rules, standing.agents, messages).as_dict()
+    for change in found["changes"]:
+        change["text"] = texts[change["response_id"]][:SHOWN_CHARS]
+    return found
+
+
+def _step(row: Mapping[str, Any], step: Step, decided: bool) -> dict[str, Any]:
+    """Of rules after the one that decides only what a person may have meant is of interest."""
+    why = step.why if not decided else "would match" if step.outcome == "matched" else ""
     return {
-        "rule": row["name"],
-        "from": row["from"],
+        "rule": step.rule,
+        "from": step.source,
         "when": row["when"],
-        "outcome": outcome,
+        "outcome": "skipped" if decided else _OUTCOMES[step.outcome],
         "why": why,
     }
 
 
-def _target(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in _NOT_A_TARGET}
-
-
-def _change(
-    message: RoutedMessage, listing: Listing, agent: str | None, rule: str, why: str
-) -> dict[str, Any]:
-    before = message.decision
-    return {
-        "response_id": message.response_id,
-        "conversation": message.given.session_id,
-        "text": message.given.text[:SHOWN_CHARS],
-        "before": {name: before.get(name) for name in ("agent", "rule", "version")},
-        "after": {"agent": agent, "rule": rule, "version": listing.version},
-        "reason": why,
-    }
+def _stored(message: RoutedMessage, tier: str) -> StoredMessage:
+    kept, given = message.decision, replace(message.given, org_tier=tier)
+    decision = Decision(kept["agent"], str(kept.get("rule", "")), str(kept.get("reason", "")))
+    return StoredMessage(message.response_id, given.session_id, given, decision)

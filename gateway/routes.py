@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -17,6 +18,7 @@ from gateway.call import Operator, StrictRoute, answer
 from gateway.document import FAILURES, ok
 from gateway.options import AUTO
 from gateway.retold import compared, explained
+from gateway.text import check_length
 from gateway.turns import check_metadata
 
 router = APIRouter(route_class=StrictRoute, tags=["Routes"], responses=FAILURES)
@@ -33,7 +35,11 @@ async def list_all(call: Operator, query: Annotated[RoutesQuery, Query()]) -> Re
 @router.post("/admin/v1/routes/explain", operation_id="explainRoute", responses=ok(ExplainObject))
 async def explain(call: Operator, body: Explain) -> Response:
     """The way of one message through the rules. No model is asked."""
-    check_metadata(body.metadata, call.services.options.limits)
+    limits = call.services.options.limits
+    check_length(body.text, "text", limits.message_chars)
+    check_metadata(body.metadata, limits)
+    for param, name in (("user", body.user), ("model", body.model), ("agent", body.session.agent)):
+        check_length(name or "", param, limits.id_chars)
     standing = call.services.rulebook.standing
     org_id = body.org or ""
     given = RoutingInput(
@@ -65,13 +71,11 @@ async def replay(call: Operator, body: Replay) -> Response:
             param="scope",
             code="invalid_scope",
         )
-    standing = services.rulebook.standing
-    if body.text is not None:
-        standing = await services.rulebook.check(body.scope, body.text)
+    standing = await services.rulebook.draft(body.scope, body.text)
     rows = await services.routed.since(
         org_id, body.since, model=AUTO, limit=body.limit + 1, before=body.before
     )
     stored, more = rows[: body.limit], len(rows) > body.limit
-    told: dict[str, Any] = {"org": org_id, **compared(standing, org_id, stored)}
+    told = await asyncio.to_thread(compared, standing, org_id, stored)
     last = stored[-1].response_id if stored else None
-    return answer({**told, "has_more": more, "last_id": last})
+    return answer({"org": org_id, **told, "has_more": more, "last_id": last})

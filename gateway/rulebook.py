@@ -105,6 +105,15 @@ class Rulebook:
         """What would hold with this text. Raises `InvalidRequest`."""
         return (await self._checked(scope, text))[0]
 
+    async def draft(self, scope: str, text: str | None) -> Standing:
+        """What would hold with this text, or what does without one, for one to try and throw away.
+
+        Raises `InvalidRequest`.
+        """
+        if text is not None:
+            return await self.check(scope, text)
+        return await asyncio.to_thread(self._read, tuple(self.watch.known))
+
     async def put(
         self,
         scope: str,

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from config.policies import Rules, effective
-from config.resolve import rule_spec
 from contracts.policies import Policy
 from gateway.rulebook import AgentCard, Listing, Standing
 from routing.rules import compile_rules
@@ -28,7 +27,7 @@ def standing(settings: Settings, policies: Sequence[Policy]) -> Standing:
             }
             for rule, origin in zip(rules.rules, rules.origins, strict=True)
         )
-        compiled = compile_rules([rule_spec(rule) for rule in rules.rules], agents)
+        compiled = compile_rules(rules.specs, agents, version=rules.version)
         return Listing(compiled, rows, rules.version)
 
     return Standing(

@@ -56,8 +56,8 @@ async def test_what_is_wrong_with_a_file_is_told_by_line(troupe: Troupe, house: 
         said = await troupe("policies", command, "bad.yaml")
         assert (said.code, said.out) == (1, "")
         assert said.err.splitlines() == [
-            "bad.yaml:6: rules[0].agent: names no agent: pet; there is echo, other, poet"
-            " (rule `verse`)",
+            "bad.yaml:6: rules[0].agent: names no agent: pet; there is echo, other, poet; did you"
+            " mean `poet`? (rule `verse`)",
             "bad.yaml:7: tier: is no setting",
         ]
     assert await house.database.fetchval("SELECT count(*) FROM policies") == 0
@@ -133,7 +133,7 @@ async def test_the_executable_takes_files_from_where_it_was_called(troupe: Troup
     said = await troupe(
         "policies", "check", "new.yaml", program=(str(ROOT / "troupe"),), PYTHON=sys.executable
     )
-    assert (said.code, said.err) == (0, "")
+    assert said.code == 0, said.err
     assert said.out.startswith("new.yaml: valid for base\n")
 
 

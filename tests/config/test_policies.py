@@ -227,3 +227,17 @@ def test_agents_have_an_end(settings: Settings) -> None:
     lines = [f"  a{n}: {{provider: openai, model: x}}\n" for n in range(501)]
     (found,) = problems(settings, policy(BASE, "agents:\n" + "".join(lines)))
     assert found[2:] == ("agents", "has more than 500 agents")
+
+
+def test_a_rule_asks_only_embedders_that_there_are(settings: Settings) -> None:
+    text = (
+        "rules:\n  - name: topics\n    when: message.length > 3\n    semantic:\n"
+        "      embedder: %s\n      examples: {gpt: [code], gemini: [text]}\n      else: gpt\n"
+    )
+    known = next(iter(settings.embedders))
+    assert effective(settings, [policy(BASE, text % known)], {})
+    assert problems(settings, policy(BASE, text % "nobody"))[0][:3] == (
+        "base",
+        5,
+        "rules[0].semantic.embedder",
+    )

@@ -59,6 +59,7 @@ async def test_the_way_of_a_message_is_shown(house: House) -> None:
         ("rhymes", "base", "match"),
         ("rest", "settings", "skipped"),
     ]
+    assert told["path"][0]["when"] == {"keywords": "rhyme"}
     assert (told["agent"], told["version"]) == ("other", "base.1")
     assert told["leads_to"] == {"agent": "other"}
     assert "rhyme" in told["reason"]
@@ -81,18 +82,20 @@ async def test_a_replay_shows_what_would_change_and_keeps_nothing(house: House) 
     rhyme, prose = await say(house, "A rhyme, please."), await say(house, "Prose, please.")
     await say(house, "A rhyme by name.", model="echo")
     told = await post(house, "replay", since=since, text=TRY)
-    assert (told["org"], told["compared"], told["same"]) == (house.org, 2, 1)
+    assert (told["org"], told["messages"], told["same"], told["changed"]) == (house.org, 2, 1, 1)
+    assert told["moves"] == [{"before": "echo", "after": "other", "count": 1}]
+    assert told["rules"] == {"rhymes": 1, "rest": 1}
     (change,) = told["changes"]
     assert change["response_id"] == rhyme
     assert change["text"] == "A rhyme, please."
-    assert (change["before"]["agent"], change["before"]["rule"]) == ("echo", "rest")
-    assert change["after"] == {"agent": "other", "rule": "rhymes", "version": "base.1"}
+    assert (change["rule_before"], change["rule_after"]) == ("rest", "rhymes")
+    assert (told["version"], told["faults"]) == ("base.1", [])
     assert (told["has_more"], told["last_id"]) == (False, rhyme)
     assert (await house.http.get("/admin/v1/policies/base")).json()["version"] == 0
     assert (await post(house, "replay", since=since))["changes"] == [], "by what is in force"
 
     page = await post(house, "replay", since=since, text=TRY, limit=1)
-    assert (page["compared"], page["has_more"], page["last_id"]) == (1, True, prose)
+    assert (page["messages"], page["has_more"], page["last_id"]) == (1, True, prose)
     rest = await post(house, "replay", since=since, text=TRY, limit=1, before=prose)
     assert [change["response_id"] for change in rest["changes"]] == [rhyme]
 
@@ -101,8 +104,8 @@ async def test_another_organization_s_messages_are_not_read(house: House, stores
     since = time.time() - 1
     await say(house, "A rhyme, please.")
     async with open_house(stores) as other:
-        assert (await post(other, "replay", since=since, text=TRY))["compared"] == 0
-        assert (await post(other, "replay", since=since, org=house.org))["compared"] == 1
+        assert (await post(other, "replay", since=since, text=TRY))["messages"] == 0
+        assert (await post(other, "replay", since=since, org=house.org))["messages"] == 1
 
 
 @pytest.mark.parametrize(
@@ -122,3 +125,43 @@ async def test_what_makes_no_sense_is_refused(
 ) -> None:
     answer = await house.http.post(f"/admin/v1/routes/{path}", json=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, code)
+
+
+BY_EXPRESSION = """
+tier: gold
+rules:
+  - {name: pricey, when: double(message.metadata.price) > 100.0, agent: other}
+  - {name: golden, when: 'org.tier == "gold" && session.turns >= 3', agent: other}
+  - {name: half, when: message.length > 10, split: {by: user, agents: {echo: 1, other: 1}}}
+  - name: asked
+    when: user.id == "ada"
+    classifier: {agent: echo, answers: {echo: plain, other: verse}, else: echo}
+"""
+
+
+async def test_expressions_splits_and_models_are_explained(house: House) -> None:
+    put = await house.http.put("/admin/v1/policies/org_verse", content=BY_EXPRESSION)
+    assert put.status_code == 200, put.text
+    told = await post(house, "explain", org="org_verse", text="A long message.", user="ada")
+    assert [step["outcome"] for step in told["path"]] == [
+        "failed", "no", "match", "skipped", "skipped",
+    ]  # fmt: skip
+    assert "price" in told["path"][0]["why"]
+    assert told["path"][3]["why"] == "would match"
+    assert told["leads_to"] == {"split": {"by": "user", "agents": {"echo": 1, "other": 1}}}
+    assert told["agent"] in ("echo", "other")
+    again = await post(house, "explain", org="org_verse", text="short", user="ada")
+    assert (again["agent"], list(again["leads_to"])) == (None, ["classifier"])
+    assert "classifier" in again["reason"]
+    late = await post(house, "explain", org="org_verse", text="short", session={"turns": 3})
+    assert (late["agent"], late["path"][1]["outcome"]) == ("other", "match")
+
+
+async def test_a_replay_tells_of_rules_that_have_no_answer(house: House) -> None:
+    since = time.time() - 1
+    await say(house, "Prose, please.")
+    text = "rules:\n  - {name: pricey, when: double(message.metadata.price) > 1.0, agent: other}\n"
+    told = await post(house, "replay", since=since, text=text)
+    (fault,) = told["faults"]
+    assert (fault["rule"], fault["source"], fault["count"]) == ("pricey", "base", 1)
+    assert (told["same"], told["changed"]) == (1, 0)
