@@ -356,6 +356,8 @@ def _problems(
             },
             providers=dict(settings.providers),
             provider_names=list(settings.providers),
+            embedders=dict(settings.embedders),
+            embedder_names=list(settings.embedders),
             agents=dict(agents),
             agent_names=names,
             rules=dict(enumerate(rules.rules)),
