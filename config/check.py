@@ -218,7 +218,7 @@ def _rules(parts: Parts) -> Iterator[Finding]:
 
 
 def _asked(parts: Parts) -> Iterator[Finding]:
-    """Where nothing may be simulated, an embedder that a rule asks has its key; others need none."""
+    """Where nothing may be simulated, an embedder that a rule asks has its key."""
     simulator = parts.get(Simulator)
     if simulator is None or simulator.mode != "never":
         return

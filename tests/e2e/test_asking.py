@@ -16,7 +16,7 @@ ROUTER = "ray::ServeReplica:troupe:Router"
 
 
 async def decided(client: openai.AsyncOpenAI, ask: str, text: str) -> dict[str, Any]:
-    """What the response to this message says of its routing; the answer itself is not waited for."""
+    """What the response to this message says of its routing; the answer is not waited for."""
     conversation = await client.conversations.create(metadata={"ask": ask})
     response = await client.responses.create(
         model="auto", input=text, conversation=conversation.id, background=True
