@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Following:
-    """The agents of settings and policies, kept as they are now. Nothing is opened before `open`."""
+    """The agents of settings and policies, as they are now. Nothing happens before `open`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

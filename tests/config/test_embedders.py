@@ -1,4 +1,4 @@
-"""Embedders: where their keys come from, and that a missing one matters only to whom a rule asks."""
+"""Embedders: where their keys come from; a missing one matters only to whom a rule asks."""
 
 from __future__ import annotations
 
