@@ -13,9 +13,9 @@ from typing import Any
 import ray
 from ray import serve
 
+from actors.following import Following
 from actors.host import APP_NAME, DIRECTORY, NAMESPACE
 from actors.reach import connect, next_generation, open_directory
-from actors.seats import in_force
 from config.load import load
 from config.settings import Settings
 from gateway.deployment import gateway
@@ -48,7 +48,7 @@ def run(settings: Settings) -> None:
 
 
 def _gateway(settings: Settings, generation: int) -> Any:
-    beside = router(settings, in_force)
+    beside = router(settings, Following)
     return gateway(
         settings,
         partial(connect, generation=generation),

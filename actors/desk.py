@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from contracts.agents import Agent
-from contracts.decisions import Decision, Oracle, RoutingInput
+from contracts.decisions import Classifier, Decision, Oracle, RoutingInput, Semantic
 from contracts.messages import FailurePolicy, OnBusy
 from contracts.money import NO_BUDGETS, Budgets, Price
 from routing.decide import decide
 from routing.endpoints import EndpointSet
 from routing.rules import RuleSet
+from routing.targets import Ask
 
 TALLIED = 1000
 """Turns of which a share is kept, about."""
@@ -148,6 +149,13 @@ class InForce:
     budgets_of: Mapping[str, Budgets] = field(default_factory=dict[str, Budgets])
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
     revision: int = 0
+
+    def questions(self) -> list[Semantic | Classifier]:
+        """What its rules may ask of models, everybody's first."""
+        targets = [
+            rule.target for rules in (self.rules, *self.rules_of.values()) for rule in rules.rules
+        ]
+        return list(dict.fromkeys(one.question for one in targets if isinstance(one, Ask)))
 
 
 class Desk:

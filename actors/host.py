@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
@@ -30,7 +31,9 @@ from contracts.commands import SessionKey
 from contracts.hosts import HostAddress
 from contracts.ids import new_id
 from contracts.pace import Pace
+from contracts.policies import Policy
 from contracts.tasks import spawn, stop
+from router.reach import RouterOracle, router_oracle
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -96,11 +99,18 @@ class HostShell:
         settings = self._settings
         self._memory = memory_of(settings)
         await self._memory.open()
-        desk = Desk(in_force(settings))
-        self._renewal = Renewal(settings, desk)
-        self._watch = PolicyWatch(
-            self._memory.policies, self._renewal.apply, poll_s=settings.routing.poll_s
-        )
+        oracle = oracle_of(settings)
+        desk = Desk(in_force(settings), oracle)
+        renewal = self._renewal = Renewal(settings, desk)
+
+        async def renew(policies: Sequence[Policy]) -> None:
+            await renewal.apply(policies)
+            if oracle is not None:
+                oracle.prepare(desk.in_force.questions())
+
+        self._watch = PolicyWatch(self._memory.policies, renew, poll_s=settings.routing.poll_s)
+        if oracle is not None:
+            oracle.prepare(desk.in_force.questions())
         await self._watch.look()
         self._runtime = runtime_of(self._host_id, settings, self._memory, desk)
         self._server = HostServer(self._runtime, ray.util.get_node_ip_address())
@@ -246,6 +256,12 @@ def runtime_of(
         ),
         time.time,
     )
+
+
+def oracle_of(settings: Settings) -> RouterOracle | None:
+    """Who answers rules that ask a model; None: nobody."""
+    routing = settings.routing
+    return router_oracle(APP_NAME, routing.router_asks) if routing.router_replicas else None
 
 
 def pace_of(settings: Settings) -> Pace:

@@ -14,7 +14,7 @@ from config.embedders import Embedder
 from config.errands import Webhooks
 from config.errors import did_you_mean
 from config.files import KeyPath
-from config.resolve import rule_spec
+from config.resolve import embedders_asked, rule_spec
 from config.rules import Rule
 from config.settings import Auth, Context, Environment, Gateway, Hosts, Limits, is_loopback
 from config.values import Section
@@ -79,6 +79,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     yield from _agents(parts)
     yield from _embedders(parts)
     yield from _rules(parts)
+    yield from _asked(parts)
     yield from _figures(parts)
     yield from _webhooks(parts)
 
@@ -214,6 +215,22 @@ def _rules(parts: Parts) -> Iterator[Finding]:
             continue
         path: KeyPath = ("rules", indices[fault.index], *fault.field.split("."))
         yield Finding(path, f"{fault.reason} (rule `{fault.name}`)")
+
+
+def _asked(parts: Parts) -> Iterator[Finding]:
+    """Where nothing may be simulated, an embedder that a rule asks has its key."""
+    simulator = parts.get(Simulator)
+    if simulator is None or simulator.mode != "never":
+        return
+    for index, rule in parts.rules.items():
+        for name in embedders_asked([rule], parts.embedder_names):
+            embedder = parts.embedders.get(name)
+            provider = parts.providers.get(embedder.provider) if embedder else None
+            if embedder is None or provider is None or not embedder.simulated:
+                continue
+            variable = embedder.api_key_env or provider.api_key_env[0]
+            reason = f"asks `{name}`, whose key must be set; no embedder is simulated here"
+            yield Finding(("rules", index, "semantic", "embedder"), reason, variable)
 
 
 def _figures(parts: Parts) -> Iterator[Finding]:

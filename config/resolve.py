@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.errors import Problem, SettingsError
@@ -103,6 +103,13 @@ def rule_spec(rule: Rule, source: str = SETTINGS) -> RuleSpec:
     else:
         when = None if rule.when == ELSE else rule.when
     return RuleSpec(rule.name, _target(rule), when, rule.sticky, rule.on_failure, source)
+
+
+def embedders_asked(rules: Iterable[Rule], embedders: Sequence[str]) -> list[str]:
+    """The embedders that these rules ask, of those there are; the first where a rule names none."""
+    first = next(iter(embedders), "")
+    named = [rule.semantic.embedder or first for rule in rules if rule.semantic]
+    return [name for name in dict.fromkeys(named) if name in embedders]
 
 
 def _target(rule: Rule) -> Target:

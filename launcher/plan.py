@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.resolve import embedders_asked
 from config.settings import Settings
 from launcher import servers
 from launcher.entry import NURSERY
@@ -41,7 +42,9 @@ LATER_MODULES = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One instance. `wanted`: embedded servers it needs; `simulated`: whether agents are."""
+    """One instance. `wanted`: embedded servers it needs; `simulated`: whether agents are, or an
+    embedder that a rule asks.
+    """
 
     settings: Settings
     places: Places
@@ -96,8 +99,10 @@ def make_plan(settings: Settings, places: Places, first_port: int) -> Plan:
         )
         if url is None
     ]
-    simulated = settings.simulator.url is None and any(
-        agent.simulated for agent in settings.agents.values()
+    asked = embedders_asked(settings.rules, list(settings.embedders))
+    simulated = settings.simulator.url is None and (
+        any(agent.simulated for agent in settings.agents.values())
+        or any(settings.embedders[name].simulated for name in asked)
     )
     found = servers.urls(places)
     environ = {

@@ -30,11 +30,13 @@ BATCHES = 16
 MAX_REQUESTS = 1000
 
 
-class InForce(Protocol):
-    """What holds, as far as it is needed here."""
+class Following(Protocol):
+    """What is in force, as far as it is needed here."""
 
     @property
     def seats(self) -> Mapping[str, Seat]: ...
+
+    async def open(self) -> None: ...
 
 
 class RouterShell:
@@ -42,14 +44,14 @@ class RouterShell:
 
     Args:
         settings: All of them.
-        in_force: What holds by these settings, with the agents' adapters. Blocks.
+        follow: Makes what follows settings and policies; opened when an agent is first asked.
     """
 
-    def __init__(self, settings: Settings, in_force: Callable[[Settings], InForce]) -> None:
+    def __init__(self, settings: Settings, follow: Callable[[Settings], Following]) -> None:
         self._settings = settings
         self._specs = embedder_specs(settings)
-        self._in_force = in_force
-        self._seats: Mapping[str, Seat] | None = None
+        self._follow = follow
+        self._following: Following | None = None
         self._seating = asyncio.Lock()
         self._oracle = ModelOracle(
             self._embedding,
@@ -95,13 +97,14 @@ class RouterShell:
 
     async def _seated(self) -> Mapping[str, Seat]:
         async with self._seating:
-            if self._seats is None:
-                found = await asyncio.to_thread(self._in_force, self._settings)
-                self._seats = found.seats
-            return self._seats
+            if self._following is None:
+                following = self._follow(self._settings)
+                await following.open()
+                self._following = following
+            return self._following.seats
 
 
-def router(settings: Settings, in_force: Callable[[Settings], InForce]) -> Any | None:
+def router(settings: Settings, follow: Callable[[Settings], Following]) -> Any | None:
     """The bound deployment, or None where settings want no replica; see `RouterShell`."""
     routing = settings.routing
     if routing.router_replicas == 0:
@@ -116,4 +119,4 @@ def router(settings: Settings, in_force: Callable[[Settings], InForce]) -> Any |
         health_check_period_s=10,
         health_check_timeout_s=10,
     )
-    return deployment.bind(settings, in_force)
+    return deployment.bind(settings, follow)

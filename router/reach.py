@@ -22,6 +22,10 @@ log = logging.getLogger("troupe.router.reach")
 DEPLOYMENT = "Router"
 ANSWER_SHARE = 0.9
 """Of a question's time, what the Router takes for itself; the rest is the way there and back."""
+PATIENCE_SHARE = 0.95
+"""And after how much of it the Router is taken to be away: before who asked gives up."""
+PREPARED = 100
+"""Questions that the Router is told of in advance at most."""
 PREPARE_S = 60.0
 PREPARE_AGAIN_S = 1.0
 AWAY_S = 1.0
@@ -63,11 +67,10 @@ class RouterOracle:
         what that needs. Returns at once; what cannot be had now is tried when it is asked for.
         """
         if questions:
-            self._preparing = spawn(
-                self._prepare(questions), name="router-prepare", on_error=_unprepared
-            )
+            work = self._prepare(list(questions[:PREPARED]))
+            self._preparing = spawn(work, name="router-prepare", on_error=_unprepared)
 
-    async def _prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
+    async def _prepare(self, questions: list[Semantic | Classifier]) -> None:
         # Hosts may be up before Serve has the Router.
         deadline = self._clock() + PREPARE_S
         while True:
@@ -78,7 +81,7 @@ class RouterOracle:
                 if self._clock() > deadline:
                     raise
                 await asyncio.sleep(PREPARE_AGAIN_S)
-        await self._handle.prepare.remote(list(questions))
+        await self._handle.prepare.remote(questions)
 
     async def _ask(self, method: str, question: Semantic | Classifier, text: str) -> Found:
         if self._clock() < self._away_until:
@@ -88,7 +91,7 @@ class RouterOracle:
             raise Busy(why, code="router_busy", retry_after=1.0)
         self._waiting += 1
         try:
-            async with asyncio.timeout(question.timeout_s):
+            async with asyncio.timeout(question.timeout_s * PATIENCE_SHARE):
                 if self._handle is None:
                     await self._open()
                 return await getattr(self._handle, method).remote(question, text)

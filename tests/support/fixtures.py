@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.asking import asking_rules
 from tests.support.letterbox import Letterbox
 from tests.support.simulator import SimulatorProcess
 from tests.support.stores import PostgresServer, ValkeyServer
@@ -64,6 +65,7 @@ def troupe(
     environ = {
         "TROUPE_SIMULATOR__URL": simulator.url,
         **scripted_agents(),
+        **asking_rules(),
         **letterbox.environ(),
     }
     with RunningTroupe(state, environ) as running:

@@ -1,0 +1,57 @@
+"""Following: what is in force, for a process that needs agents and has no sessions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from actors.desk import Desk, Seat
+from actors.renewal import Renewal
+from actors.seats import in_force
+from config.stores import memory_of
+from context.watch import PolicyWatch
+from contracts.tasks import spawn, stop
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from context.memory import ContextMemory
+
+
+class Following:
+    """The agents of settings and policies, as they are now. Nothing happens before `open`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._memory: ContextMemory | None = None
+        self._desk: Desk | None = None
+        self._renewal: Renewal | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def seats(self) -> Mapping[str, Seat]:
+        """The agents by name; none before it is open."""
+        return self._desk.in_force.seats if self._desk else {}
+
+    async def open(self) -> None:
+        """Load the agents' SDKs, and look for policies from now on. Raises `StoreUnavailable`."""
+        desk = Desk(await asyncio.to_thread(in_force, self._settings))
+        memory = memory_of(self._settings)
+        try:
+            await memory.open()
+            renewal = Renewal(self._settings, desk)
+            poll_s = self._settings.routing.poll_s
+            watch = PolicyWatch(memory.policies, renewal.apply, poll_s=poll_s)
+            await watch.look()
+        except BaseException:
+            await memory.aclose()
+            await desk.aclose()
+            raise
+        self._memory, self._desk, self._renewal = memory, desk, renewal
+        self._watcher = spawn(watch.run(), name="router-policies")
+
+    async def aclose(self) -> None:
+        await stop(self._watcher)
+        for each in (self._renewal, self._desk, self._memory):
+            if each is not None:
+                await each.aclose()
