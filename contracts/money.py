@@ -6,6 +6,7 @@ A token of a small model costs some 75 of them; 64 bits hold nine billion dollar
 from __future__ import annotations
 
 import math
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 NANO = 1_000_000_000
@@ -52,6 +53,11 @@ def nano(usd: float) -> int:
 def usd(sum_nano: int) -> float:
     """Nano-dollars as dollars."""
     return sum_nano / NANO
+
+
+def day_of(at: float) -> date:
+    """The day of UTC's calendar at this Unix time: spending is summed up by it."""
+    return datetime.fromtimestamp(at, UTC).date()
 
 
 class Limit(NamedTuple):
