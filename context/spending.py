@@ -46,14 +46,6 @@ SELECT day, nano, turns FROM spending
 WHERE org_id = $1 AND subject = $2 AND day > $3 ORDER BY day DESC
 """
 
-# Days are in no index of their own; a walk along the key, once in a while and bounded, will do.
-_PURGE = """
-DELETE FROM spending WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM spending WHERE day < $1 LIMIT $2
-))
-RETURNING day
-"""
-
 
 class _Asked(NamedTuple):
     org_id: str
@@ -153,10 +145,6 @@ class Spending:
         after = day_of(self._clock()) - timedelta(days=count)
         found = await self._postgres.fetch(_DAYS, org_id, storable(user or ""), after)
         return [DaySpent(*row) for row in found]
-
-    async def purge(self, before: float, limit: int) -> int:
-        """Forget days before this time; how many rows that were."""
-        return len(await self._postgres.fetch(_PURGE, day_of(before), limit))
 
     async def _spent(self, asked: Sequence[_Asked]) -> Sequence[Spent | Exception]:
         today = day_of(self._clock())

@@ -256,7 +256,7 @@ async def test_old_days_are_forgotten(memory: ContextMemory, org: str, clock: Cl
         await memory.spending.charge(org, "ann", [charge(1)])
     clock.now = NOON
     before = NOON - DAY_S
-    assert await memory.spending.purge(before, 1) == 1
-    while await memory.spending.purge(before, 2):
+    assert await memory.archive.purge_spending(before, 1) == 1
+    while await memory.archive.purge_spending(before, 2):
         pass
     assert [day.day.day for day in await memory.spending.days(org, "ann", 10)] == [30, 29]
