@@ -275,7 +275,8 @@ async def test_sums_of_days_long_past_are_forgotten(
     now = time.time()
     await database.execute("TRUNCATE spending")
     await database.execute(
-        "INSERT INTO spending SELECT $1, 'user-' || n, (to_timestamp($2 - d * 86400) AT TIME ZONE 'UTC')::date, 1, 1"
+        "INSERT INTO spending SELECT $1, 'user-' || n,"
+        " (to_timestamp($2 - d * 86400) AT TIME ZONE 'UTC')::date, 1, 1"
         " FROM generate_series(1, 150) AS n, (VALUES (0), (400), (402)) AS days (d)",
         ORG,
         now,
