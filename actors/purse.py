@@ -20,9 +20,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
 
-from actors.desk import Seat
 from contracts.commands import SessionKey
 from contracts.errors import OverBudget, StoreUnavailable
 from contracts.ids import is_stateless
@@ -34,8 +32,6 @@ from contracts.money import (
     Budgets,
     Charge,
     Limit,
-    Price,
-    answer_tokens,
     day_of,
     until_next_month,
     until_tomorrow,
@@ -53,19 +49,6 @@ _SAID = {
     "org_day": "The organization has spent what it may spend today",
     "org_month": "The organization has spent what it may spend this month",
 }
-
-
-class Allowance(NamedTuple):
-    """What a turn may cost, and of what.
-
-    `limit` is that of one turn. `warnings` are the budgets that are beyond their soft limits.
-    """
-
-    limit: Limit = NO_LIMIT
-    warnings: tuple[str, ...] = ()
-
-
-FREE = Allowance()
 
 
 @dataclass(slots=True)
@@ -134,8 +117,8 @@ class Purse:
 
     # -- before a turn --------------------------------------------------------------------------
 
-    async def check(self, org_id: str, user: str | None, spent_in_session: int) -> Allowance:
-        """Whether a turn may begin.
+    async def check(self, org_id: str, user: str | None, spent_in_session: int) -> tuple[str, ...]:
+        """Whether a turn may begin; the budgets that are beyond their soft limits.
 
         Raises:
             OverBudget: A hard limit is reached.
@@ -143,7 +126,7 @@ class Purse:
         """
         budgets = self._budgets_of(org_id)
         if budgets == NO_BUDGETS:
-            return FREE
+            return ()
         warnings: list[str] = []
         self._hold("session", budgets.session, spent_in_session, warnings)
         if budgets.asks_store:
@@ -154,11 +137,11 @@ class Purse:
                 self._hold("user_month", budgets.user_month, of_user.month, warnings)
             self._hold("org_day", budgets.org_day, of_org.day, warnings)
             self._hold("org_month", budgets.org_month, of_org.month, warnings)
-        return Allowance(budgets.turn, tuple(warnings))
+        return tuple(warnings)
 
     def _hold(self, name: str, limit: Limit, spent: int, warnings: list[str]) -> None:
         if limit.hard is not None and spent >= limit.hard:
-            raise _over(name, limit.hard, spent, self._retry_after(name))
+            raise over_budget(name, limit.hard, spent, self._retry_after(name))
         if limit.soft is not None and spent > limit.soft:
             warnings.append(name)
 
@@ -166,6 +149,13 @@ class Purse:
         if name.endswith("_day"):
             return until_tomorrow(self._clock())
         return until_next_month(self._clock()) if name.endswith("_month") else None
+
+    def warn(self, org_id: str, record: ResponseRecord) -> None:
+        """Before a turn's end is told: say so if it cost more than its soft limit."""
+        soft = self._budgets_of(org_id).turn.soft
+        if soft is not None and record.nano > soft:
+            told = [*record.decision.get("budget", ()), "turn"]
+            record.decision = {**record.decision, "budget": told}
 
     # -- after it -------------------------------------------------------------------------------
 
@@ -278,42 +268,8 @@ class Purse:
         return known
 
 
-def max_tokens(
-    seat: Seat, allowance: Allowance, input_tokens: int, asked: int | None, spent: int = 0
-) -> int | None:
-    """How many tokens an answer may have: as asked, but at the dearest of the agent's endpoints
-    no more than its turn may cost.
-
-    Args:
-        input_tokens: What is sent, by estimate.
-        asked: What the request or the agent says; None: nothing.
-        spent: Nano-dollars that the turn has cost already.
-
-    Raises:
-        OverBudget: What is sent costs too much by itself.
-    """
-    hard = allowance.limit.hard
-    if hard is None:
-        return asked
-    bounds = [
-        answer_tokens(place.price, input_tokens, hard - spent)
-        for place in seat.places.values()
-        if place.price is not None
-    ]
-    bound = min((tokens for tokens in bounds if tokens is not None), default=None)
-    if bound is None:
-        return asked
-    if bound < 1:
-        dearest = max(_input_nano(place.price, input_tokens) for place in seat.places.values())
-        raise _over("turn", hard, spent + dearest, None)
-    return bound if asked is None else min(asked, bound)
-
-
-def _input_nano(price: Price | None, input_tokens: int) -> int:
-    return 0 if price is None else round(input_tokens * price.input_usd * 1000)
-
-
-def _over(name: str, limit: int, spent: int, retry_after: float | None) -> OverBudget:
+def over_budget(name: str, limit: int, spent: int, retry_after: float | None = None) -> OverBudget:
+    """The refusal; `name` as in `Budgets`."""
     return OverBudget(
         f"{_SAID[name]}: ${usd(limit):g}.",
         retry_after=retry_after,

@@ -158,9 +158,10 @@ def finish(
         "incomplete_reason": record.incomplete_reason,
         "completed_at": record.completed_at,
     }
-    # Whoever cancels a turn says nothing of the agent.
+    # Whoever cancels a turn says nothing of the agent, nor does one that never spoke.
+    spoke = record.agent if text else None
     failed = None if record.status == "cancelled" else record.status == "failed"
-    outcome = {"ended": record.id, "agent": record.agent, "failed": failed, "nano": record.nano}
+    outcome = {"ended": record.id, "agent": spoke, "failed": failed, "nano": record.nano}
     return Write(
         n,
         key,
