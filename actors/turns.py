@@ -115,7 +115,7 @@ class Turns:
         self._owner = owner
         self._turn: Turn | None = None
         self._queue: deque[Waiting] = deque()
-        self._summarizer = Summarizer(state, memory, desk)
+        self._summarizer = Summarizer(state, memory, desk, purse)
         self._choosing: asyncio.Timeout | None = None
         self._draining = False
         self._abandoned = False
