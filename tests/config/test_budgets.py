@@ -61,3 +61,18 @@ def test_what_an_organization_does_not_say_is_as_it_is_for_everybody():
     everybody = money.Budgets(turn=money.Limit(1, 2), org_day=money.Limit(3, 4))
     own = Budgets(org_day=Limit(hard_usd=1.0), user_day=Limit())
     assert own.plain(everybody) == everybody._replace(org_day=money.Limit(None, money.NANO))
+
+
+def test_where_spending_is_limited_every_model_has_a_price(overlay, problems):
+    limit = "budgets: { org_day: { soft_usd: 1 } }\n"
+    directory = overlay(limit + "agents: { gpt: { model: gpt-x } }\n")
+    (problem,) = problems({}, directory)
+    assert problem[1:] == (
+        "prices",
+        "must say what gpt-x of agent gpt costs, since budgets has limits",
+    )
+    price = "prices: { openai/*: { input_usd: 1, output_usd: 1 } }\n"
+    overlay(limit + price + "agents: { gpt: { model: gpt-x } }\n")
+    load({}, directory)
+    overlay("agents: { gpt: { model: gpt-x } }\n")
+    load({}, directory)
