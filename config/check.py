@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
-from config.agents import Agent, Provider, Rule, Simulator
+from config.agents import Agent, Provider, Simulator
 from config.budgets import SpendingLimits, prices_of
 from config.embedders import Embedder
 from config.errands import Webhooks
