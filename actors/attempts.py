@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from typing import Protocol, cast
 
-from actors.charges import charge_for, estimated_input
+from actors.charges import charge_for, estimated_input, within
 from actors.desk import Hedge, Place, Seat
 from contracts.agents import End, ModelRequest
 from contracts.errors import (
     AgentUnavailable,
     Busy,
+    OverBudget,
     ProviderError,
     ProviderRateLimited,
     ProviderRejected,
@@ -103,6 +105,7 @@ class Attempts:
         find: Fallbacks by name.
         compose: Makes the requests.
         text: The answer so far.
+        most_nano: Nano-dollars that the turn may cost; None: as many as it takes.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Attempts:
         find: Callable[[str], Seat | None],
         compose: Compose,
         text: Callable[[], str],
+        most_nano: int | None = None,
     ) -> None:
         self.current: Attempt | None = None
         self.lost: Attempt | None = None
@@ -125,6 +129,7 @@ class Attempts:
         self._find = find
         self._compose = compose
         self._text = text
+        self._most_nano = most_nano
         on_failure = record.decision.get("on_failure") or seat.on_failure
         self.contract = Contract(seat.attempts, seat.retry_s, seat.retry_nano, on_failure)
         self._tokens = 0
@@ -134,6 +139,12 @@ class Attempts:
         self._failed: set[tuple[str, str]] = set()
         self._refused: set[tuple[str, str]] = set()
         self._again = Again(0.0, same=True)
+
+    def afford(self) -> None:
+        """Raise `OverBudget` if no endpoint of the agent could be asked."""
+        if self._most_nano is not None:
+            place = min(self._seat.places.values(), key=_input_usd)
+            self._within(self._compose(self._seat, place, None), place, 0)
 
     def begin(self) -> None:
         """Take the first place, if one is free now."""
@@ -169,10 +180,18 @@ class Attempts:
                 raise self.error or unavailable(self._seat, wait_s)
             await asyncio.sleep(min(max(wait_s, _SOON_S), _LOOK_AGAIN_S))
 
-    def ask(self, attempt: Attempt, said: str | None) -> None:
-        """Make the request that is to be sent there."""
+    def ask(self, attempt: Attempt, said: str | None, *, reserved: int = 0) -> None:
+        """Make the request that is to be sent there; `reserved`: what another one may yet cost.
+
+        Raises `OverBudget` if that is more than the turn may cost; if an earlier request failed,
+        its error.
+        """
         attempt.begins_at = len(said or "")
-        attempt.request = self._compose(attempt.seat, attempt.place, said)
+        request = self._compose(attempt.seat, attempt.place, said)
+        try:
+            attempt.request = self._within(request, attempt.place, reserved)
+        except OverBudget as error:
+            raise self.error or error from None
 
     def another(self, hedge: Hedge) -> Attempt | None:
         """A place for the same request at another endpoint, if the hedge may be made."""
@@ -182,7 +201,12 @@ class Attempts:
         attempt = self._take(self._failed | {(first.seat.name, first.place.name)})
         if attempt is None:
             return None
-        self.ask(attempt, first.request.said if first.request else None)
+        said, reserved = first.request.said if first.request else None, self._estimate(first)
+        try:
+            self.ask(attempt, said, reserved=int(reserved) if reserved < math.inf else 0)
+        except OverBudget:
+            self.left(attempt)
+            return None
         if self._estimate(attempt) > hedge.max_nano:
             self.left(attempt)
             return None
@@ -294,11 +318,16 @@ class Attempts:
         charge = charge_for(attempt.seat.name, attempt.place, usage, attempt.request, said)
         self._record.charges.append(charge)
 
+    def _within(self, request: ModelRequest, place: Place, reserved: int) -> ModelRequest:
+        if self._most_nano is None:
+            return request
+        return within(request, place.price, self._most_nano, self._record.nano + reserved)
+
     def _estimate(self, attempt: Attempt) -> float:
         """Nano-dollars that the request may cost; infinite where nobody knows."""
         request, price = attempt.request, attempt.place.price
         if request is None or price is None:
-            return float("inf")
+            return math.inf
         answer = request.max_output_tokens or ANSWER_TOKENS
         return cost(price, estimated_input(request), answer)
 
@@ -310,6 +339,10 @@ def seats_of(seat: Seat, find: Callable[[str], Seat | None]) -> Iterator[Seat]:
         fallback = find(name)
         if fallback is not None and fallback is not seat:
             yield fallback
+
+
+def _input_usd(place: Place) -> float:
+    return 0.0 if place.price is None else place.price.input_usd
 
 
 def unavailable(seat: Seat, wait_s: float) -> AgentUnavailable:

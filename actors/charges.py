@@ -7,13 +7,15 @@ too many than too few. So are those of a host that was lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from actors.desk import Place, Seat
+from actors.purse import over_budget
 from context.history import cost as message_cost
 from context.tokens import estimate
 from contracts.agents import ModelRequest
 from contracts.messages import ResponseRecord, Usage
-from contracts.money import Charge, cost
+from contracts.money import Charge, Price, answer_tokens, cost
 
 
 def estimated_input(request: ModelRequest) -> int:
@@ -32,6 +34,28 @@ def charge_for(
     read, written, cached = usage
     nano = None if place.price is None else cost(place.price, read, written, cached)
     return Charge(agent, place.name, place.model, read, written, cached, nano, estimated)
+
+
+def within(request: ModelRequest, price: Price | None, most: int, spent: int) -> ModelRequest:
+    """The request, for no longer an answer than may be paid for.
+
+    Args:
+        most: Nano-dollars that the turn may cost.
+        spent: What it has cost already.
+
+    Raises:
+        OverBudget: What is sent costs too much by itself, by estimate.
+    """
+    if price is None:
+        return request
+    sent = estimated_input(request)
+    tokens = answer_tokens(price, sent, most - spent)
+    if tokens is None:
+        return request
+    if tokens < 1:
+        raise over_budget("turn", most, spent + cost(price, sent, 0))
+    asked = request.max_output_tokens
+    return replace(request, max_output_tokens=tokens if asked is None else min(asked, tokens))
 
 
 def total(charges: Iterable[Charge]) -> Usage | None:

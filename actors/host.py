@@ -20,6 +20,7 @@ from actors.collector import settle
 from actors.desk import Desk
 from actors.limits import HostLimits, SessionLimits
 from actors.metrics import HostMetrics
+from actors.purse import Purse
 from actors.renewal import Renewal
 from actors.runtime import HostRuntime
 from actors.seats import in_force
@@ -230,11 +231,19 @@ def runtime_of(
     host_id: str, settings: Settings, memory: ContextMemory, desk: Desk | None = None
 ) -> HostRuntime:
     """The plain host that these settings describe; `desk` None: with their agents alone."""
-    hosts, pace = settings.hosts, settings.hosts.pace
+    hosts, pace, budgets = settings.hosts, settings.hosts.pace, settings.budgets
+    desk = desk or Desk(in_force(settings))
     return HostRuntime(
         host_id,
         memory,
-        desk or Desk(in_force(settings)),
+        desk,
+        Purse(
+            memory.spending,
+            desk.budgets,
+            time.time,
+            refresh_s=budgets.refresh_s,
+            remembered=budgets.remembered,
+        ),
         HostLimits(
             sessions=hosts.sessions_per_host,
             idle_s=hosts.idle_s,

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from actors.desk import Desk
 from actors.limits import HostLimits, SessionLimits
 from actors.outlet import Outlet, Pacer
+from actors.purse import Purse
 from actors.session import Session
 from actors.stateless import NoMemory
 from contracts.commands import (
@@ -43,6 +44,7 @@ class HostRuntime:
         host_id: str,
         memory: Memory,
         desk: Desk,
+        purse: Purse,
         limits: HostLimits,
         session_limits: SessionLimits,
         clock: Callable[[], float],
@@ -51,6 +53,7 @@ class HostRuntime:
         self._memory = memory
         self._no_memory = NoMemory()
         self._desk = desk
+        self._purse = purse
         self._limits = limits
         self._session_limits = session_limits
         self._clock = clock
@@ -178,6 +181,7 @@ class HostRuntime:
             key,
             self._no_memory if _is_stateless(key) else self._memory,
             self._desk,
+            self._purse,
             self,
             self._session_limits,
             self._clock,

@@ -22,6 +22,7 @@ from actors.beginning import locked, messages_of
 from actors.desk import Desk
 from actors.limits import SessionLimits
 from actors.log import EventLog
+from actors.purse import Purse
 from actors.turns import Turns
 from contracts.commands import (
     AddItems,
@@ -87,6 +88,7 @@ class Session:
         key: Its address.
         memory: Where it is activated from and kept in.
         desk: Who can answer.
+        purse: What that may cost.
         post: The way out.
         clock: Unix seconds.
     """
@@ -96,6 +98,7 @@ class Session:
         key: SessionKey,
         memory: Memory,
         desk: Desk,
+        purse: Purse,
         post: SessionPost,
         limits: SessionLimits,
         clock: Callable[[], float],
@@ -107,6 +110,7 @@ class Session:
         self._memory = memory
         self.log = EventLog(0, 0)
         self._desk = desk
+        self._purse = purse
         self._post = post
         self._limits = limits
         self._clock = clock
@@ -174,7 +178,7 @@ class Session:
         known = state.open_turns[0].record.epoch if state.events else state.written_epoch
         self.log = EventLog(state.epoch, state.seq, known, state.events)
         self._turns = Turns(
-            state, self.log, self._memory, self._desk, self._limits, self._clock, self
+            state, self.log, self._memory, self._desk, self._purse, self._limits, self._clock, self
         )
         self._post.woke(self)
         if state.open_turns:

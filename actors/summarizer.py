@@ -12,11 +12,13 @@ import logging
 from contextlib import aclosing
 
 from actors.desk import Desk, Seat
+from actors.purse import Purse
 from context.summarize import Portion, portion, request
 from contracts.agents import End
 from contracts.errors import Deposed, ProviderError, ProviderInterrupted, StoreUnavailable
 from contracts.memory import Memory, SessionState, Summary
 from contracts.messages import Usage
+from contracts.money import Charge, cost
 from contracts.tasks import spawn, stop
 
 log = logging.getLogger("troupe.actors.summarizer")
@@ -25,10 +27,11 @@ log = logging.getLogger("troupe.actors.summarizer")
 class Summarizer:
     """One session's. Writes `state.summary`."""
 
-    def __init__(self, state: SessionState, memory: Memory, desk: Desk) -> None:
+    def __init__(self, state: SessionState, memory: Memory, desk: Desk, purse: Purse) -> None:
         self._state = state
         self._memory = memory
         self._desk = desk
+        self._purse = purse
         self._task: asyncio.Task[None] | None = None
 
     def consider(self, seat: Seat, open_from: int | None) -> None:
@@ -83,6 +86,16 @@ class Summarizer:
         async with aclosing(stream) as items:  # type: ignore[type-var]
             async for item in items:
                 if isinstance(item, End):
+                    self._pay(writer, item.usage)
                     return "".join(pieces).strip(), item.usage
                 pieces.append(item)
         raise ProviderInterrupted("The provider's stream stopped without an end.")
+
+    def _pay(self, writer: Seat, usage: Usage | None) -> None:
+        """Count it, whatever becomes of the summary."""
+        place = writer.first
+        if usage is None or place.price is None:
+            return
+        nano = cost(place.price, *usage)
+        charge = Charge(writer.name, place.name, place.model, *usage, nano)
+        self._purse.charge(self._state.key.org_id, self._state.user, [charge])

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Protocol
@@ -76,6 +76,7 @@ class Turn:
         events: The session's log.
         owner: The session's turns.
         clock: Unix seconds.
+        most_nano: Nano-dollars that it may cost.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Turn:
         events: EventLog,
         owner: TurnOwner,
         clock: Callable[[], float],
+        most_nano: int | None = None,
     ) -> None:
         self.record = record
         self.seat = seat
@@ -95,7 +97,7 @@ class Turn:
         self._log = events
         self._owner = owner
         self._clock = clock
-        self._attempts = Attempts(record, seat, find, compose, self._text)
+        self._attempts = Attempts(record, seat, find, compose, self._text, most_nano)
         self._task: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
         self._pending: list[str] = []
@@ -111,11 +113,22 @@ class Turn:
         self._given_up = False
         self.done = asyncio.Event()
 
-    def start(self, failure: TroupeError | None = None) -> None:
-        """Ask the model, or with a `failure` end at once. Nothing is emitted before `open`."""
+    def afford(self) -> None:
+        """Raise `OverBudget` if what would be sent costs more than the turn may."""
+        self._attempts.afford()
+
+    def start(
+        self,
+        failure: TroupeError | None = None,
+        permit: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """Ask the model, or with a `failure` end at once. Nothing is emitted before `open`.
+
+        `permit` is waited for first; the turn fails of what it raises.
+        """
         if failure is None:
             self._attempts.begin()
-        work = self._run(failure)
+        work = self._run(failure, permit)
         self._task = spawn(work, name=f"turn-{self.record.id}", on_error=self._died)
 
     def open(self) -> None:
@@ -245,13 +258,17 @@ class Turn:
         self._owner.failed(error)
         self.done.set()
 
-    async def _run(self, failure: TroupeError | None) -> None:
+    async def _run(
+        self, failure: TroupeError | None, permit: Callable[[], Awaitable[object]] | None
+    ) -> None:
         try:
             self._listening = True
             if failure is not None:
                 raise failure
             if self._interrupted:
                 raise asyncio.CancelledError
+            if permit is not None:
+                await permit()
             await self._listen()
         except asyncio.CancelledError:
             if not self._interrupted:

@@ -25,6 +25,7 @@ from actors.composing import Composer
 from actors.desk import Desk, Seat
 from actors.limits import SessionLimits
 from actors.log import EventLog
+from actors.purse import Purse
 from actors.summarizer import Summarizer
 from actors.takeover import resumption
 from actors.turn import Turn
@@ -87,6 +88,7 @@ class Turns:
         events: The session's log.
         memory: Where turns are made durable.
         desk: Who can answer.
+        purse: What that may cost.
         limits: How many may run and wait.
         clock: Unix seconds.
         owner: The session.
@@ -98,6 +100,7 @@ class Turns:
         events: EventLog,
         memory: Memory,
         desk: Desk,
+        purse: Purse,
         limits: SessionLimits,
         clock: Callable[[], float],
         owner: TurnsOwner,
@@ -106,12 +109,13 @@ class Turns:
         self._log = events
         self._memory = memory
         self._desk = desk
+        self._purse = purse
         self._limits = limits
         self._clock = clock
         self._owner = owner
         self._turn: Turn | None = None
         self._queue: deque[Waiting] = deque()
-        self._summarizer = Summarizer(state, memory, desk)
+        self._summarizer = Summarizer(state, memory, desk, purse)
         self._choosing: asyncio.Timeout | None = None
         self._draining = False
         self._abandoned = False
@@ -145,6 +149,7 @@ class Turns:
         text = question(asked, state, replaced_by(asked, state))
         tier = self._desk.tier(state.key.org_id)
         given = facts(asked, state, text, self._clock(), tier)
+        beyond = await self._beyond(asked.user)
         decision, seat = await self._choose(asked.model, given)
         # Choosing may have taken its time: what follows is decided by what stands now.
         if self._abandoned:
@@ -158,6 +163,8 @@ class Turns:
         view = seat.endpoints.view(asyncio.get_running_loop().time())
         decision = replace(decision, candidates=view)
         record = record_of(asked, state, seat, decision, replaced, self._clock())
+        if beyond:
+            record.decision["budget"] = list(beyond)
         log.info(
             "%s in %s goes to %s: %s", record.id, record.session_id, seat.name, decision.reason
         )
@@ -166,7 +173,9 @@ class Turns:
         turn = None
         if self.none:
             # The model is asked while the store writes: see turn.py.
-            turn = self._turn = self._make_turn(waiting, items, without=replaced)
+            turn = self._make_turn(waiting, items, without=replaced)
+            turn.afford()
+            self._turn = turn
             turn.start()
         try:
             await self._memory.accept(state.key, state.epoch, self._log.seq, record, items)
@@ -259,8 +268,17 @@ class Turns:
 
     def _begin(self, waiting: Waiting) -> None:
         turn = self._turn = self._make_turn(waiting)
-        turn.start()
+        # It may have waited for long, and others have spent meanwhile.
+        turn.start(permit=lambda: self._beyond(waiting.record.user))
         turn.open()
+
+    async def _beyond(self, user: str | None) -> tuple[str, ...]:
+        """The budgets that are beyond their soft limits.
+
+        Raises `OverBudget`, or `StoreUnavailable` where nobody knows.
+        """
+        state = self._state
+        return await self._purse.check(state.key.org_id, user or state.user, state.spent)
 
     def _make_turn(
         self,
@@ -279,6 +297,7 @@ class Turns:
             self._log,
             self,
             self._clock,
+            self._desk.budgets(self._state.key.org_id).turn.hard,
         )
 
     def _composer(
@@ -377,12 +396,14 @@ class Turns:
             )
             insort(state.messages, answer, key=_position)
         del state.messages[: -self._limits.messages]
+        self._purse.warn(state.key.org_id, record)
         try:
             await self._keep(record, answer)
         except Deposed:
             await self._owner.deposed()
             return
         self._note_end(record)
+        self._purse.ended(state.key, record.user or state.user, record)
         # Durable first, then told: until `close`, the log holds back the end and what follows.
         turn.close()
         if self._turn is turn:

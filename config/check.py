@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from config.agents import Agent, Provider, Simulator
+from config.budgets import SpendingLimits, prices_of
 from config.embedders import Embedder
 from config.errands import Webhooks
 from config.errors import did_you_mean
@@ -19,8 +20,10 @@ from config.rules import Rule
 from config.settings import Auth, Context, Environment, Gateway, Hosts, Limits, is_loopback
 from config.values import Section
 from contracts.errors import InvalidRequest
+from contracts.money import NO_BUDGETS
 from errands.addresses import may_be_public
 from errands.signing import key_of
+from routing.prices import price_of
 from routing.rules import SETTINGS, faults_in
 
 S = TypeVar("S", bound=Section)
@@ -82,6 +85,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     yield from _asked(parts)
     yield from _figures(parts)
     yield from _webhooks(parts)
+    yield from _prices(parts)
 
 
 def _stores(parts: Parts) -> Iterator[Finding]:
@@ -259,6 +263,20 @@ def _figures(parts: Parts) -> Iterator[Finding]:
     if (limits := parts.get(Limits)) and limits.page_items > limits.max_page_items:
         reason = f"must be at most limits.max_page_items, which is {limits.max_page_items}"
         yield Finding(("limits", "page_items"), reason)
+
+
+def _prices(parts: Parts) -> Iterator[Finding]:
+    """A limit that does not see what a model costs would limit nothing."""
+    budgets, table = parts.get(SpendingLimits), cast("Any", parts.sections.get("prices"))
+    if budgets is None or table is None or budgets.plain() == NO_BUDGETS:
+        return
+    prices = prices_of(table)
+    for name, agent in parts.agents.items():
+        for endpoint in agent.endpoints:
+            model = endpoint.model or agent.model
+            if price_of(prices, agent.provider, model) is None:
+                reason = f"must say what {model} of agent {name} costs, since budgets has limits"
+                yield Finding(("prices",), reason)
 
 
 def _webhooks(parts: Parts) -> Iterator[Finding]:

@@ -124,7 +124,14 @@ def _dotted(path: KeyPath) -> str:
 
 
 def _summary(path: KeyPath) -> str:
-    model = model_of(annotation_at(Settings, path[:-1])) if len(path) > 1 else None
+    """What a section is for: its own field says it where several have one shape."""
+    if len(path) < 2:
+        return ""
+    outer = model_of(annotation_at(Settings, path[:-2])) if len(path) > 2 else Settings
+    field = outer.model_fields.get(str(path[-2])) if outer else None
+    if field and field.description and model_of(field.annotation):
+        return field.description
+    model = model_of(annotation_at(Settings, path[:-1]))
     return " ".join((model.__doc__ or "").split()) if model else ""
 
 
@@ -139,7 +146,7 @@ def _row(key: str, default: str, description: str) -> str:
 def _default(leaf: Leaf, base: dict[str, Any]) -> str:
     if leaf.path == ("environment",):
         return "`development`"
-    if leaf.path[0] in ("agents", "embedders", "providers", "rules") or 0 in leaf.path:
+    if leaf.path[0] in ("agents", "embedders", "providers", "prices", "rules") or 0 in leaf.path:
         if len(leaf.path) == 1:
             return "see `base.yaml`"
         default = leaf.info.default

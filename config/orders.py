@@ -32,6 +32,7 @@ def orders(settings: Settings) -> Orders:
             organizations=retention.organizations,
             outbox_days=webhooks.keep_days,
             schedules_days=schedules.keep_days,
+            spending_days=settings.budgets.keep_days,
         ),
         sweep_s=retention.sweep_s,
         per_second=retention.per_second,

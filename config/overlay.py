@@ -20,7 +20,7 @@ from config.values import Section
 
 BASE = "base.yaml"
 ENVIRONMENTS: tuple[Environment, ...] = get_args(Environment)
-REMOVABLE = ("agents", "embedders", "providers")
+REMOVABLE = ("agents", "embedders", "providers", "prices")
 """The tables whose entries `name: null` takes out again."""
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, StringConstraints
 
 from config.agents import Agent, Provider, Simulator
+from config.budgets import Price, SpendingLimits
 from config.embedders import Embedder
 from config.errands import Retention, Schedules, Webhooks
 from config.rules import Rule
@@ -178,7 +179,7 @@ class Hosts(Section):
     drain_s: Seconds = Field(
         description="Seconds that running turns have to end when a host stops."
     )
-    pace: Pace = Field(description="The pacing of pipes.")
+    pace: Pace
 
 
 class Context(Section):
@@ -308,6 +309,11 @@ class Settings(Section):
     webhooks: Webhooks
     schedules: Schedules
     retention: Retention
+    budgets: SpendingLimits
+    prices: Table[Price] = Field(
+        description="What models cost, by name or `provider/name`; `*` and `?` stand for any text "
+        "or character, and the entry that says most counts. What has no price is not counted."
+    )
     log: Log
     simulator: Simulator
     providers: Table[Provider] = Field(

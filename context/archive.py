@@ -1,4 +1,4 @@
-"""What retention looks at: organizations, conversations by age, and who may tidy up.
+"""What retention looks at: organizations, conversations by age, old sums, and who may tidy up.
 
 No index holds `updated_at`, which every turn changes. Conversations are gone through by birth
 instead: one that was changed last before some moment was also born before it, and an id tells its
@@ -11,6 +11,7 @@ from context.postgres import Postgres
 from contracts.commands import SessionKey
 from contracts.errands import Expired
 from contracts.ids import SESSION
+from contracts.money import day_of
 
 _LEASE = """
 INSERT INTO leases (name, owner, until) VALUES ($1, $2, $4)
@@ -24,6 +25,14 @@ _ORGANIZATIONS = "SELECT id FROM organizations WHERE id > $1 ORDER BY id LIMIT $
 _SESSIONS = """
 SELECT id, updated_at FROM sessions WHERE org_id = $1 AND id > $2 AND id < $3
 ORDER BY id LIMIT $4
+"""
+
+# No index begins with the day: a walk along the table, now and then, costs less than one would.
+_SPENDING = """
+DELETE FROM spending WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM spending WHERE day < $1 LIMIT $2
+))
+RETURNING day
 """
 
 
@@ -47,3 +56,7 @@ class Archive:
         found = await self._postgres.fetch(_SESSIONS, org_id, after, born, limit)
         keys = [SessionKey(org_id, row["id"]) for row in found if row["updated_at"] < before]
         return Expired(keys, found[-1]["id"] if len(found) == limit else None)
+
+    async def purge_spending(self, before: float, limit: int) -> int:
+        """Forget what was spent on days before this time; how many sums that were."""
+        return len(await self._postgres.fetch(_SPENDING, day_of(before), limit))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from asyncio import gather
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from context import writes
@@ -19,6 +20,7 @@ from context.records import Records
 from context.replay import events_since
 from context.routed import Routes
 from context.schedules import Timetable
+from context.spending import Spending
 from context.wake import Waker
 from context.writer import Writer
 from context.writes import Stamp
@@ -81,12 +83,16 @@ class ContextMemory:
 
     `records` is what a gateway reads and creates by itself; `timetable`, `outbox` and `archive`
     are where errands take their work from; `policies` is what operators have put, `routes` what
-    rules have decided. A process that never writes or wakes pays for nothing of it: the writer
-    connects with its first write.
+    rules have decided, `spending` the `Ledger`. A process that never writes or wakes pays for
+    nothing of it: the writer connects with its first write.
     """
 
     def __init__(
-        self, database_url: str, redis_url: str, options: ContextOptions | None = None
+        self,
+        database_url: str,
+        redis_url: str,
+        options: ContextOptions | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         o = self._options = options or ContextOptions()
         self._database_url = database_url
@@ -134,6 +140,7 @@ class ContextMemory:
         self.archive = Archive(self._postgres)
         self.policies = Policies(self._postgres)
         self.routes = Routes(self._postgres)
+        self.spending = Spending(self._postgres, clock, queue_max=o.queue_max)
 
     async def open(self, *, migrations: bool = True) -> None:
         """Migrate and connect. Redis need not be there.
@@ -149,12 +156,14 @@ class ContextMemory:
         self._journal.open()
         self._writer.open()
         self._waker.open()
+        self.spending.open()
 
     async def aclose(self) -> None:
         """Let what is under way finish, within bounds, and disconnect. Idempotent."""
         within = self._options.close_timeout_s
         await self._waker.aclose(within)
         await self._writer.aclose(within)
+        await self.spending.aclose(within)
         await self._hot.aclose(within)
         await self._journal.aclose()
         await self._postgres.aclose(within)

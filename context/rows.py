@@ -8,6 +8,7 @@ import orjson
 
 from context.driver import Row
 from contracts.messages import Leg, Message, ResponseRecord, Usage
+from contracts.money import Charge
 
 MESSAGE = "id, position, role, content, created_at, response_id"
 """The columns of a `Message`, in its order."""
@@ -16,7 +17,7 @@ RESPONSE = (
     "id, session_id, status, model, agent, created_at, item_id, text, cuts, epoch, accepted_seq,"
     " first_seq, last_seq, client_id, user_name, previous_response_id, instructions, temperature,"
     " top_p, max_output_tokens, background, metadata, decision, input_tokens, output_tokens,"
-    " cached_tokens, error, incomplete_reason, completed_at, legs, attempts, replaces,"
+    " cached_tokens, error, incomplete_reason, completed_at, legs, charges, attempts, replaces,"
     " input_from, input_to"
 )
 """The columns of a `ResponseRecord`, and the positions of the turn's input."""
@@ -64,6 +65,7 @@ def response(row: Row) -> ResponseRecord:
         incomplete_reason=row["incomplete_reason"],
         completed_at=row["completed_at"],
         legs=[Leg(*leg) for leg in orjson.loads(row["legs"])],
+        charges=[Charge(*charge) for charge in orjson.loads(row["charges"])],
         attempts=row["attempts"],
         replaces=row["replaces"],
     )

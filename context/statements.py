@@ -12,6 +12,10 @@ How it goes, for all writes at once:
 2. the other parts insert and update only what belongs to a fenced write. A write that missed
    leaves no trace; which ones did not miss is the statement's answer.
 
+What turns cost is summed up per organization and user and added to their rows of the day: once,
+since a turn ends once, and in one order, after all sessions' rows are taken, so that hosts do not
+wait for each other in a ring.
+
 Two checks compare with IS NOT DISTINCT FROM, which no index serves, to leave the planner only the
 index that begins with the column that tells rows apart.
 """
@@ -21,7 +25,7 @@ from __future__ import annotations
 _FENCE = (
     "n bigint, org_id text, session_id text, epoch bigint, at double precision, seq bigint,"
     " first bigint, position bigint, opened text, client_id text, ended text, item_id text,"
-    " metadata jsonb"
+    " metadata jsonb, agent text, failed boolean, nano bigint"
 )
 
 _MESSAGES = (
@@ -39,17 +43,19 @@ _OPENS = (
 
 _ENDS = (
     "n bigint, org_id text, id text, status text, model text, agent text, item_id text,"
-    " text text, cuts integer[], legs jsonb, attempts integer, epoch bigint,"
-    " accepted_seq bigint, first_seq bigint, last_seq bigint, answer_at bigint, decision jsonb,"
-    " input_tokens bigint, output_tokens bigint, cached_tokens bigint, error jsonb,"
-    " incomplete_reason text, completed_at double precision"
+    " text text, cuts integer[], legs jsonb, charges jsonb, attempts integer,"
+    " epoch bigint, accepted_seq bigint, first_seq bigint, last_seq bigint, answer_at bigint,"
+    " decision jsonb, input_tokens bigint, output_tokens bigint, cached_tokens bigint,"
+    " error jsonb, incomplete_reason text, completed_at double precision"
 )
 
 _ANNOUNCES = (
     "n bigint, id text, endpoint text, response_id text, type text, created_at double precision"
 )
 
-_TURNS = f"""
+_COSTS = "n bigint, user_name text, day date, nano bigint"
+
+_FENCED = f"""
 WITH w AS (
     SELECT * FROM json_to_recordset($1::json) AS w ({_FENCE})
 ), fenced AS (
@@ -64,6 +70,12 @@ WITH w AS (
             WHEN w.ended IS NOT NULL THEN array_remove(s.open_turns, w.ended)
             ELSE s.open_turns END,
         edits = s.edits + (w.item_id IS NOT NULL)::integer,
+        agent = coalesce(w.agent, s.agent),
+        failures = CASE
+            WHEN w.failed THEN s.failures + 1
+            WHEN NOT w.failed THEN 0
+            ELSE s.failures END,
+        spent = s.spent + coalesce(w.nano, 0),
         updated_at = w.at
     FROM w
     WHERE s.org_id = w.org_id AND s.id = w.session_id AND s.epoch = w.epoch
@@ -75,9 +87,11 @@ WITH w AS (
             SELECT FROM responses AS r
             WHERE r.client_id = w.client_id AND r.org_id = w.org_id
                 AND r.session_id IS NOT DISTINCT FROM w.session_id)
-    RETURNING w.n, s.org_id, s.id AS session_id, w.item_id, s.turns, s.last_seq, s.last_position,
-        s.edits, cardinality(s.open_turns) AS open_turns
-), replaced AS (
+    RETURNING w.n, s.org_id, s.id AS session_id, s.user_id, w.item_id, s.turns, s.last_seq,
+        s.last_position, s.edits, cardinality(s.open_turns) AS open_turns
+)"""
+
+_PARTS = f""", replaced AS (
     DELETE FROM messages AS m USING fenced
     WHERE m.org_id = fenced.org_id AND m.session_id = fenced.session_id AND m.id = fenced.item_id
 ), said AS (
@@ -99,7 +113,8 @@ WITH w AS (
 ), ended AS (
     UPDATE responses AS r
     SET status = e.status, model = e.model, agent = e.agent, item_id = e.item_id, text = e.text,
-        cuts = e.cuts, legs = e.legs, attempts = e.attempts, epoch = e.epoch,
+        cuts = e.cuts, legs = e.legs, charges = e.charges, attempts = e.attempts,
+        epoch = e.epoch,
         accepted_seq = e.accepted_seq, first_seq = e.first_seq, last_seq = e.last_seq,
         answer_at = e.answer_at, decision = e.decision, input_tokens = e.input_tokens,
         output_tokens = e.output_tokens, cached_tokens = e.cached_tokens, error = e.error,
@@ -112,16 +127,34 @@ _STAMPS = """
 SELECT n, last_seq, last_position, edits, open_turns FROM fenced
 """
 
-TURNS = _TURNS + _STAMPS
+# One row for each end that costs something. Sorting reads `fenced` to its end before any is added.
+_COUNTED = f""", counted AS (
+    INSERT INTO spending AS x (org_id, subject, day, nano, turns)
+    SELECT fenced.org_id, p.subject, c.day, sum(c.nano)::bigint, count(*)
+    FROM json_to_recordset($5::json) AS c ({_COSTS}) JOIN fenced ON fenced.n = c.n
+    LEFT JOIN users AS u ON u.org_id = fenced.org_id AND u.id = fenced.user_id
+    CROSS JOIN LATERAL (VALUES (''), (coalesce(c.user_name, u.external_id))) AS p (subject)
+    WHERE p.subject IS NOT NULL
+    GROUP BY fenced.org_id, p.subject, c.day ORDER BY fenced.org_id, p.subject, c.day
+    ON CONFLICT (org_id, subject, day) DO UPDATE
+    SET nano = x.nano + excluded.nano, turns = x.turns + excluded.turns
+)"""
 
-# The same, with word of the ends for webhook endpoints: only where there is any, so that it costs
-# nothing elsewhere.
-TURNS_ANNOUNCED = f"""{_TURNS}, announced AS (
+_ANNOUNCED = f""", announced AS (
     INSERT INTO outbox (org_id, id, endpoint, session_id, response_id, type, created_at, due_at)
     SELECT fenced.org_id, a.id, a.endpoint, fenced.session_id, a.response_id, a.type,
         a.created_at, a.created_at
-    FROM json_to_recordset($5::json) AS a ({_ANNOUNCES}) JOIN fenced ON fenced.n = a.n
-){_STAMPS}"""
+    FROM json_to_recordset($6::json) AS a ({_ANNOUNCES}) JOIN fenced ON fenced.n = a.n
+)"""
+
+TURNS = _FENCED + _PARTS + _STAMPS
+"""Where no end costs anything and nobody is to be told of one: so that it costs nothing there."""
+
+TURNS_COUNTED = _FENCED + _COUNTED + _PARTS + _STAMPS
+"""The same, with what the ends cost."""
+
+TURNS_ANNOUNCED = _FENCED + _COUNTED + _PARTS + _ANNOUNCED + _STAMPS
+"""The same, with word of the ends for webhook endpoints."""
 
 DELETE = f"""
 WITH w AS (

@@ -40,7 +40,7 @@ UPDATE sessions AS s SET epoch = s.epoch + 1
 FROM unnest($1::text[], $2::text[]) AS k (org_id, id)
 WHERE s.org_id = k.org_id AND s.id = k.id
 RETURNING s.org_id, s.id, s.epoch, s.last_seq, s.last_position, s.edits, s.last_response_id,
-    s.metadata, s.written_epoch, s.open_turns,
+    s.metadata, s.written_epoch, s.open_turns, s.turns, s.agent, s.failures, s.spent,
     (SELECT u.external_id FROM users AS u WHERE u.org_id = s.org_id AND u.id = s.user_id) AS person,
     {summaries.NEWEST}
 """
@@ -304,4 +304,8 @@ def _state(key: SessionKey, row: Row) -> SessionState:
         last_response_id=row["last_response_id"],
         written_epoch=row["written_epoch"],
         summary=summaries.of(row),
+        turns=row["turns"],
+        agent=row["agent"],
+        failures=row["failures"],
+        spent=row["spent"],
     )

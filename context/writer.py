@@ -174,7 +174,11 @@ class Writer:
             _array([write.ends for write in turns if write.ends]),
         ]
         statement = statements.TURNS
+        costs = [write.costs for write in turns if write.costs]
         announced = [write.announces for write in turns if write.announces]
+        if costs or announced:
+            statement = statements.TURNS_COUNTED
+            parts.append(_array(costs))
         if announced:
             statement = statements.TURNS_ANNOUNCED
             parts.append(_array(announced))

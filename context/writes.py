@@ -21,6 +21,7 @@ from contracts.errors import InvalidRequest
 from contracts.ids import WEBHOOK_EVENT, new_id
 from contracts.memory import Summary
 from contracts.messages import Message, ResponseRecord, Usage
+from contracts.money import day_of
 
 Kind = Literal["turn", "delete", "metadata", "drop", "summary"]
 _numbers = count(1)
@@ -48,6 +49,7 @@ class Write:
         messages: Rows to insert, joined by commas; may be empty.
         opens: The row of a response to insert, or empty.
         ends: The row of a response to update, or empty.
+        costs: The row of what the end adds to spending; empty where it costs nothing.
         announces: Rows of the outbox that go with the end, joined by commas; mostly empty.
         opened: The id of the response that is inserted.
         ended: The id of the response that ends, and its last_seq.
@@ -61,6 +63,7 @@ class Write:
     messages: str = ""
     opens: str = ""
     ends: str = ""
+    costs: str = ""
     announces: str = ""
     opened: str | None = None
     ended: tuple[str, int] | None = None
@@ -140,6 +143,7 @@ def finish(
         "text": text,
         "cuts": cuts,
         "legs": [tuple(leg) for leg in record.legs],
+        "charges": [tuple(charge) for charge in record.charges],
         "attempts": record.attempts,
         "epoch": record.epoch,
         "accepted_seq": record.accepted_seq,
@@ -154,14 +158,19 @@ def finish(
         "incomplete_reason": record.incomplete_reason,
         "completed_at": record.completed_at,
     }
+    # Whoever cancels a turn says nothing of the agent, nor does one that never spoke.
+    spoke = record.agent if text else None
+    failed = None if record.status == "cancelled" else record.status == "failed"
+    outcome = {"ended": record.id, "agent": spoke, "failed": failed, "nano": record.nano}
     return Write(
         n,
         key,
         epoch,
         "turn",
-        _fence(n, key, epoch, seq=seq, items=said, ended=record.id),
+        _fence(n, key, epoch, seq=seq, items=said, **outcome),
         messages=_messages(n, said),
         ends=_json(response),
+        costs=_costs(n, record) if record.nano else "",
         announces=_announces(n, record, hooks) if hooks else "",
         ended=(record.id, record.last_seq),
     )
@@ -218,6 +227,11 @@ def _fence(
     if items:
         row["position"] = max(item.position for item in items)
     return _json({**row, "at": time.time(), **fields})
+
+
+def _costs(n: int, record: ResponseRecord) -> str:
+    day = day_of(record.completed_at or time.time()).isoformat()
+    return _json({"n": n, "user_name": record.user or None, "day": day, "nano": record.nano})
 
 
 def _announces(n: int, record: ResponseRecord, hooks: Sequence[Hook]) -> str:

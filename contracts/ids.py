@@ -44,6 +44,11 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{value:032x}"
 
 
+def is_stateless(session_id: str) -> bool:
+    """Whether a session of this id is kept in no store."""
+    return session_id.startswith(f"{STATELESS}_")
+
+
 def is_id(text: str, prefix: str) -> bool:
     """Whether `text` has the form of an id with this prefix; says nothing of its existence."""
     return text.startswith(f"{prefix}_") and _ID.fullmatch(text) is not None

@@ -178,8 +178,14 @@ class Memory(Protocol):
 class Ledger(Protocol):
     """What was spent, beyond one session. May raise `StoreUnavailable`."""
 
-    async def charge(self, org_id: str, user: str | None, charges: Sequence[Charge]) -> None:
-        """Count what was spent beside any stored turn: stateless turns, summaries, routing."""
+    async def charge(
+        self, org_id: str, user: str | None, charges: Sequence[Charge], *, turns: int = 0
+    ) -> None:
+        """Count what was spent beside any stored turn: stateless turns, summaries, routing.
+
+        `turns`: how many turns that were. Returns when it is durable; not to be tried again where
+        nobody knows whether it was.
+        """
         ...
 
     async def spent(self, org_id: str, user: str | None) -> Spent:

@@ -6,9 +6,11 @@ A token of a small model costs some 75 of them; 64 bits hold nine billion dollar
 from __future__ import annotations
 
 import math
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 NANO = 1_000_000_000
+_DAY_S = 86_400
 
 
 class Price(NamedTuple):
@@ -44,6 +46,16 @@ def cost(price: Price, input_tokens: int, output_tokens: int, cached_tokens: int
     return math.ceil(round(millionths * 1000, 3))
 
 
+def answer_tokens(price: Price, input_tokens: int, nano: int) -> int | None:
+    """Tokens that an answer may have for the whole to cost at most `nano`; None: as many as it
+    likes. Below 1: the input alone costs too much.
+    """
+    left = nano - cost(price, input_tokens, 0)
+    if price.output_usd == 0:
+        return None if left >= 0 else 0
+    return math.floor(round(left / (price.output_usd * 1000), 6))
+
+
 def nano(usd: float) -> int:
     """Dollars as nano-dollars."""
     return round(usd * NANO)
@@ -52,6 +64,22 @@ def nano(usd: float) -> int:
 def usd(sum_nano: int) -> float:
     """Nano-dollars as dollars."""
     return sum_nano / NANO
+
+
+def day_of(at: float) -> date:
+    """The day of UTC's calendar at this Unix time: spending is summed up by it."""
+    return datetime.fromtimestamp(at, UTC).date()
+
+
+def until_tomorrow(at: float) -> float:
+    """Seconds until UTC's next day."""
+    return _DAY_S - at % _DAY_S
+
+
+def until_next_month(at: float) -> float:
+    """Seconds until UTC's next month."""
+    first = (day_of(at).replace(day=1) + timedelta(days=32)).replace(day=1)
+    return datetime(first.year, first.month, 1, tzinfo=UTC).timestamp() - at
 
 
 class Limit(NamedTuple):

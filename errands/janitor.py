@@ -32,12 +32,14 @@ class Keeping:
         organizations: The same, for those that have a word of their own.
         outbox_days: Word of turns' ends that could not be delivered.
         schedules_days: Schedules whose last time is over.
+        spending_days: Sums of what was spent on a day.
     """
 
     default_days: float | None
     organizations: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
     outbox_days: float = 7
     schedules_days: float = 30
+    spending_days: float = 400
 
     def days(self, org_id: str) -> float | None:
         return self.organizations.get(org_id, self.default_days)
@@ -92,6 +94,7 @@ class Janitor:
         now = self._clock()
         await self._purge(self._outbox.purge, now - self._keeping.outbox_days * DAY_S)
         await self._purge(self._timetable.purge, now - self._keeping.schedules_days * DAY_S)
+        await self._purge(self._archive.purge_spending, now - self._keeping.spending_days * DAY_S)
         after = ""
         while not self._keeping.forever:
             organizations = await self._archive.organizations(after=after, limit=PAGE)

@@ -84,3 +84,7 @@ class Archive(Protocol):
     async def expired(self, org_id: str, *, before: float, after: str, limit: int) -> Expired:
         """Of the next `limit` conversations by birth, those last changed before then."""
         ...
+
+    async def purge_spending(self, before: float, limit: int) -> int:
+        """Forget what was spent on days before; how many sums that were."""
+        ...

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Seconds = Annotated[int, Field(description="Unix seconds.")]
 Count = Annotated[int, Field(ge=0)]
+Dollars = Annotated[float, Field(ge=0, description="US dollars.")]
 Metadata = dict[str, str]
 
 
@@ -92,12 +93,36 @@ class ConversationId(Shape):
     id: str
 
 
+class ChargeObject(Shape):
+    """What one request to a provider cost."""
+
+    agent: str
+    endpoint: str
+    model: str
+    input_tokens: Count
+    output_tokens: Count
+    cached_tokens: Annotated[int, Field(ge=0, description="Among `input_tokens`.")]
+    cost_usd: Dollars | None = Field(description="None: the model has no price.")
+    estimated: bool = Field(
+        default=False, description="The provider did not say; tokens were counted here."
+    )
+
+
 class DecisionObject(BaseModel):
-    """Which agent answers, and why."""
+    """Which agent answers, why, and at its end what that cost. Further facts may stand beside."""
 
     agent: str
     rule: str | None = None
     reason: str | None = None
+    budget: list[str] | None = Field(
+        default=None, description="Budgets that are beyond their soft limits."
+    )
+    charges: list[ChargeObject] | None = Field(
+        default=None, description="What each request to a provider cost."
+    )
+    cost_usd: Dollars | None = Field(
+        default=None, description="What they cost together, as far as their models have prices."
+    )
 
 
 class ReasoningObject(Shape):

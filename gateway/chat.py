@@ -21,6 +21,7 @@ from contracts.ids import STATELESS, new_id
 from contracts.messages import ResponseRecord, Usage
 from gateway.answers import ChatCompletionObject
 from gateway.call import Call, Caller, StrictRoute, answer
+from gateway.costs import troupe_object
 from gateway.document import FAILURES, ok_or_stream
 from gateway.errors import TurnFailed
 from gateway.follow import Follower
@@ -99,7 +100,7 @@ class _Chat:
                     }
                 ],
                 "usage": _usage(record.usage),
-                "troupe": {"agent": record.agent, **record.decision},
+                "troupe": troupe_object(record),
             }
         )
 
@@ -131,7 +132,7 @@ class _Chat:
 
     def _learn(self, record: ResponseRecord) -> None:
         self._agent = record.agent
-        self._decision = {"agent": record.agent, **record.decision}
+        self._decision = troupe_object(record, started=True)
 
     async def _chunks(self, first: list[Event], quiet_s: float) -> AsyncGenerator[bytes, None]:
         head = self._chunk({"role": "assistant", "content": ""}, troupe=self._decision)
@@ -161,7 +162,8 @@ class _Chat:
             _raise_failure(record)
         except TroupeError as error:
             return [self._failure(error), _DONE]
-        parts = [self._chunk({}, finish_reason=_FINISH[record.incomplete_reason])]
+        finish = _FINISH[record.incomplete_reason]
+        parts = [self._chunk({}, finish_reason=finish, troupe=troupe_object(record))]
         if self._with_usage:
             parts.append(self._frame({"choices": [], "usage": _usage(record.usage)}))
         return [*parts, _DONE]

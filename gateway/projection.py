@@ -16,6 +16,7 @@ import orjson
 from contracts.errors import TroupeError
 from contracts.events import Event, opens, unfolds_to
 from contracts.messages import ENDED, Leg, Message, ResponseRecord, Usage
+from gateway.costs import troupe_object
 
 JsonObject = dict[str, Any]
 
@@ -120,7 +121,7 @@ def response_object(record: ResponseRecord, *, started: bool = False) -> JsonObj
         "safety_identifier": record.user,
         "metadata": record.metadata,
         "conversation": {"id": record.session_id},
-        "troupe": {"agent": record.agent, **record.decision},
+        "troupe": troupe_object(record, started=started),
     }
 
 

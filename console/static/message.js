@@ -22,6 +22,7 @@ const HEADLINES = {
   store_unavailable: "Troupe cannot take this right now",
   host_unavailable: "Troupe cannot take this right now",
   session_moved: "The chat moved while it answered",
+  budget_exceeded: "What may be spent is spent",
   model_not_found: "There is no agent of that name",
   provider_rate_limited: "The model has too much to do",
   provider_timeout: "The model took too long",
@@ -40,6 +41,7 @@ const NOT_AGAIN = new Set([
   "invalid_request",
   "unsupported_parameter",
   "model_not_found",
+  "budget_exceeded",
   "provider_rejected",
 ]);
 
@@ -154,9 +156,9 @@ class Answer {
       below.push(mild(CUT_SHORT[error?.reason] ?? "The answer ended before it was complete."));
     }
     const why = decision ? whyThisAgent(decision) : null;
-    const tools = this.#tools();
-    if (tools.length || why)
-      below.push(el("div", { class: "after" }, why, el("span", { class: "tools" }, ...tools)));
+    const cost = decision?.cost_usd ? whatItCost(decision.cost_usd) : null;
+    const tools = el("span", { class: "tools" }, ...this.#tools());
+    if (tools.childElementCount || why) below.push(el("div", { class: "after" }, why, cost, tools));
     return below;
   }
 
@@ -198,6 +200,11 @@ function whyThisAgent({ agent, rule, reason }) {
     icon("route"),
     el("span", {}, "Answered by ", el("b", { text: agent }), why),
   );
+}
+
+function whatItCost(dollars) {
+  const words = dollars < 0.0001 ? "< $0.0001" : `$${dollars.toFixed(dollars < 0.1 ? 4 : 2)}`;
+  return el("span", { class: "cost", title: "What this answer cost", text: words });
 }
 
 /** @param {...[string, string]} actions Name and words of each button. */

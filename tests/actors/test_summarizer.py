@@ -9,14 +9,23 @@ import pytest
 
 from context.history import SUMMED_UP
 from contracts.errors import ProviderRateLimited, StoreUnavailable
+from contracts.money import Price
 from tests.actors.conftest import Stage, ask
-from tests.support.runtime import OneHost, ScriptedAgent, UnitMemory, make_link, make_runtime
+from tests.support.runtime import (
+    OneHost,
+    ScriptedAgent,
+    UnitLedger,
+    UnitMemory,
+    make_link,
+    make_runtime,
+)
 
 LONG = "So it was said, and at length. " * 12
 
 
 class Archive(Stage):
     scribe: ScriptedAgent
+    ledger: UnitLedger
 
 
 @pytest.fixture
@@ -28,11 +37,13 @@ async def archive() -> AsyncIterator[Archive]:
         {"echo": agent, "scribe": scribe},
         context_tokens=600,
         summarize_with={"echo": "scribe"},
+        price=Price(1.0, 4.0),
+        ledger=(ledger := UnitLedger()),
     )
     host = OneHost(runtime)
     link = make_link(host)
     archive = Archive(memory, agent, runtime, host, link, memory.create())
-    archive.scribe = scribe
+    archive.scribe, archive.ledger = scribe, ledger
     yield archive
     await link.close()
     await runtime.close()
@@ -76,6 +87,9 @@ async def test_what_no_longer_fits_is_summed_up_and_shown_in_its_place(archive: 
     assert (shown[0].role, shown[0].text) == ("developer", SUMMED_UP + summary.text)
     assert all(message.position > summary.covers_to for message in shown[1:])
     assert len(archive.memory.shelves[archive.key].messages) == 10, "the history stays whole"
+    [(org, _, [charge], turns)] = archive.ledger.charged
+    assert (org, turns) == ("org_default", 0)
+    assert (charge.agent, charge.nano) == ("scribe", 1_000 + 2 * 4_000)
 
 
 @pytest.mark.parametrize("where", ["model", "store"])

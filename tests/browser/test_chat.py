@@ -296,11 +296,15 @@ async def test_the_decision_is_shown_and_survives_a_reload(chat: ChatPage) -> No
     await chat.send("Hello again.", "gemini")
     await chat.until_answered()
     await expect(decision).to_have_text("Answered by gemini, as you chose")
+    costs = chat.page.locator(".cost")
+    await expect(costs).to_have_text([re.compile(r"^(< )?\$0\.\d{4}$")] * 2)
+    known = await costs.all_inner_texts()
 
     await chat.page.reload()
     await expect(chat.page.locator(".decision")).to_have_text(
         [words, "Answered by gemini, as you chose"]
     )
+    await expect(costs).to_have_text(known)
 
 
 async def test_a_broken_answer_is_explained_and_can_be_asked_again(chat: ChatPage) -> None:

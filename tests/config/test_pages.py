@@ -34,7 +34,14 @@ def test_every_setting_is_described():
 def test_base_holds_every_setting_that_it_must(directory):
     base = read_yaml(directory / "base.yaml").places
     for leaf in leaves(Settings):
-        apart = leaf.path[0] in ("environment", "agents", "embedders", "providers", "rules")
+        apart = leaf.path[0] in (
+            "environment",
+            "agents",
+            "embedders",
+            "providers",
+            "prices",
+            "rules",
+        )
         if not apart and 0 not in leaf.path:
             assert leaf.path in base
 

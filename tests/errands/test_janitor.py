@@ -267,3 +267,21 @@ async def test_what_errands_leave_behind_goes_too(
     clock.now += 23 * DAY_S
     await janitor_of(memory, link, clock, pauses, Keeping(None)).round()
     assert [(await rows(database))[table] for table in ("outbox", "schedules")] == [0, 0]
+
+
+async def test_sums_of_days_long_past_are_forgotten(
+    memory: ContextMemory, link: Link, pauses: Pauses, database: asyncpg.Connection
+) -> None:
+    now = time.time()
+    await database.execute("TRUNCATE spending")
+    await database.execute(
+        "INSERT INTO spending SELECT $1, 'user-' || n,"
+        " (to_timestamp($2 - d * 86400) AT TIME ZONE 'UTC')::date, 1, 1"
+        " FROM generate_series(1, 150) AS n, (VALUES (0), (400), (402)) AS days (d)",
+        ORG,
+        now,
+    )
+    await janitor_of(memory, link, Clock(now), pauses, Keeping(None)).round()
+    left = await database.fetch("SELECT day, count(*) FROM spending GROUP BY day ORDER BY day")
+    assert [row["count"] for row in left] == [150, 150]
+    assert pauses.made

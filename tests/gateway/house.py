@@ -29,6 +29,7 @@ from contracts.agents import Agent
 from contracts.commands import SessionKey
 from contracts.errors import HostUnavailable
 from contracts.hosts import HostAddress
+from contracts.money import NO_BUDGETS, Budgets, Price
 from contracts.tasks import spawn
 from gateway.app import build_app
 from gateway.drain import Drain
@@ -204,6 +205,8 @@ async def open_house(
     call_timeout_s: float = 5,
     reattach_s: float = 5,
     drain_s: float = 0,
+    budgets: Budgets = NO_BUDGETS,
+    price: Price | None = None,
     **options: Any,
 ) -> AsyncIterator[House]:
     """A house with the options given; without keys its door is open."""
@@ -227,6 +230,9 @@ async def open_house(
             memory,  # type: ignore[arg-type]
             agents or {"echo": agent, "other": other},  # type: ignore[arg-type]
             max_answer_chars=answer_chars,
+            budgets=budgets,
+            price=price,
+            ledger=memory.spending,
         )
         stack.push_async_callback(runtime.close)
         hosts = Hosts(runtime)

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 
 from actors.desk import Desk, InForce, Place, Seat
 from actors.limits import HostLimits, SessionLimits
+from actors.purse import Purse
 from actors.runtime import HostRuntime
 from contracts.agents import End, ModelRequest
 from contracts.commands import Command, SessionKey
 from contracts.errors import Conflict, Deposed, HostUnavailable, NotFound, ProviderError
 from contracts.events import Cursor, Event
 from contracts.hosts import Fleet, HostAddress
-from contracts.memory import OpenTurn, SessionState, Summary
+from contracts.memory import Ledger, OpenTurn, SessionState, Summary
 from contracts.messages import ENDED, FailurePolicy, Message, OnBusy, ResponseRecord, Usage
+from contracts.money import NO_BUDGETS, Budgets, Charge, Price, Spent
 from contracts.pace import Pace
 from gateway.link import Link
 from routing.endpoints import InOrder
@@ -312,6 +314,21 @@ class OneHost:
 _hosts = itertools.count(1)
 
 
+class UnitLedger:
+    """A `Ledger` for units: nothing was spent, and what is charged is noted."""
+
+    def __init__(self) -> None:
+        self.charged: list[tuple[str, str | None, list[Charge], int]] = []
+
+    async def charge(
+        self, org_id: str, user: str | None, charges: Sequence[Charge], *, turns: int = 0
+    ) -> None:
+        self.charged.append((org_id, user, list(charges), turns))
+
+    async def spent(self, org_id: str, user: str | None) -> Spent:
+        return Spent()
+
+
 def make_runtime(
     memory: UnitMemory,
     agents: dict[str, ScriptedAgent],
@@ -324,11 +341,14 @@ def make_runtime(
     on_busy: OnBusy = "queue",
     context_tokens: int = 4000,
     summarize_with: Mapping[str, str] | None = None,
+    budgets: Budgets = NO_BUDGETS,
+    price: Price | None = None,
+    ledger: Ledger | None = None,
 ) -> HostRuntime:
     seats = {
         name: Seat(
             name,
-            {f"{name}-1": Place(f"{name}-1", agent, f"{name}-model")},
+            {f"{name}-1": Place(f"{name}-1", agent, f"{name}-model", price)},
             InOrder([f"{name}-1"]),
             "Be brief.",
             None,
@@ -344,9 +364,9 @@ def make_runtime(
         for name, agent in agents.items()
     }
     rules = compile_rules([RuleSpec("rest", next(iter(agents)))], agents)
-    return HostRuntime(
-        f"host_{next(_hosts)}", memory, Desk(InForce(seats, rules)), limits, session_limits, clock
-    )
+    desk = Desk(InForce(seats, rules, budgets=budgets))
+    purse = Purse(ledger or UnitLedger(), desk.budgets, clock)
+    return HostRuntime(f"host_{next(_hosts)}", memory, desk, purse, limits, session_limits, clock)
 
 
 def make_link(host: OneHost, gateway_id: str = "gw_1", reader_events: int = 1000) -> Link:

@@ -1,0 +1,163 @@
+"""Spending: what users and organizations have spent, by days of UTC's calendar.
+
+The writer adds to it what stored turns cost, in the transaction that ends them. Here is what is
+spent beside them, and the sums. Whoever asks while a query is under way shares the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+from itertools import count
+from typing import NamedTuple
+
+from context.gather import Gatherer
+from context.postgres import Postgres, known
+from context.text import storable
+from contracts.money import Charge, Spent, day_of
+
+_SPENT = """
+SELECT k.n,
+    coalesce(sum(x.nano) FILTER (WHERE x.subject <> '' AND x.day = $4), 0)::bigint AS user_day,
+    coalesce(sum(x.nano) FILTER (WHERE x.subject <> ''), 0)::bigint AS user_month,
+    coalesce(sum(x.nano) FILTER (WHERE x.subject = '' AND x.day = $4), 0)::bigint AS org_day,
+    coalesce(sum(x.nano) FILTER (WHERE x.subject = ''), 0)::bigint AS org_month
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (org_id, user_name, n)
+JOIN spending AS x
+    ON x.org_id = k.org_id AND x.subject = ANY (ARRAY['', k.user_name]) AND x.day BETWEEN $3 AND $4
+GROUP BY k.n
+"""
+
+# In one order, as the writer adds: see `context.statements`.
+_CHARGE = """
+INSERT INTO spending AS x (org_id, subject, day, nano, turns)
+SELECT c.org_id, p.subject, c.day, sum(c.nano)::bigint, sum(c.turns)::bigint
+FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[], $5::bigint[])
+    AS c (org_id, user_name, day, nano, turns)
+CROSS JOIN LATERAL (VALUES (''), (c.user_name)) AS p (subject)
+WHERE p.subject IS NOT NULL
+GROUP BY c.org_id, p.subject, c.day ORDER BY c.org_id, p.subject, c.day
+ON CONFLICT (org_id, subject, day) DO UPDATE
+SET nano = x.nano + excluded.nano, turns = x.turns + excluded.turns
+"""
+
+_DAYS = """
+SELECT day, nano, turns FROM spending
+WHERE org_id = $1 AND subject = $2 AND day > $3 ORDER BY day DESC
+"""
+
+
+class _Asked(NamedTuple):
+    org_id: str
+    user: str | None
+
+
+class _Added(NamedTuple):
+    n: int
+    org_id: str
+    user: str | None
+    day: date
+    nano: int
+    turns: int
+
+
+class DaySpent(NamedTuple):
+    """One day's sum. `turns`: those among it that cost something."""
+
+    day: date
+    nano: int
+    turns: int
+
+
+class Spending:
+    """Implements `contracts.memory.Ledger`. `open` before use.
+
+    Args:
+        postgres: Where the rows are.
+        clock: Unix seconds.
+        group_max: Questions, or additions, that share a statement at most.
+        queue_max: Of either, waiting at most.
+    """
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        clock: Callable[[], float],
+        *,
+        group_max: int = 256,
+        queue_max: int = 5000,
+    ) -> None:
+        self._postgres = postgres
+        self._clock = clock
+        self._numbers = count(1)
+        self._asked: Gatherer[_Asked, Spent] = Gatherer(
+            self._spent,
+            lambda asked: asked,
+            lambda _: 1,
+            name="context-spent",
+            group_max=group_max,
+            weight_max=group_max,
+            queue_max=queue_max,
+            gather_s=0.0,
+        )
+        self._added: Gatherer[_Added, None] = Gatherer(
+            self._charge,
+            lambda added: added.n,
+            lambda _: 1,
+            name="context-charge",
+            group_max=group_max,
+            weight_max=group_max,
+            queue_max=queue_max,
+            gather_s=0.0,
+        )
+
+    def open(self) -> None:
+        self._asked.open()
+        self._added.open()
+
+    async def aclose(self, timeout_s: float = 5.0) -> None:
+        await self._asked.aclose(timeout_s)
+        await self._added.aclose(timeout_s)
+
+    # -- Ledger ---------------------------------------------------------------------------------
+
+    async def charge(
+        self, org_id: str, user: str | None, charges: Sequence[Charge], *, turns: int = 0
+    ) -> None:
+        """Count it. After `StoreUnavailable` with details `written: unknown` it may be counted."""
+        nano = sum(charge.nano or 0 for charge in charges)
+        if nano == 0:
+            return
+        known(org_id)
+        name = storable(user) or None if user else None
+        day = day_of(self._clock())
+        await self._added.submit(_Added(next(self._numbers), org_id, name, day, nano, turns))
+
+    async def spent(self, org_id: str, user: str | None) -> Spent:
+        known(org_id)
+        return await self._asked.submit(_Asked(org_id, storable(user) or None if user else None))
+
+    # -- for operators --------------------------------------------------------------------------
+
+    async def days(self, org_id: str, user: str | None, count: int) -> list[DaySpent]:
+        """The last days on which anything was spent, today among `count`; the newest first."""
+        known(org_id)
+        after = day_of(self._clock()) - timedelta(days=count)
+        found = await self._postgres.fetch(_DAYS, org_id, storable(user or ""), after)
+        return [DaySpent(*row) for row in found]
+
+    async def _spent(self, asked: Sequence[_Asked]) -> Sequence[Spent | Exception]:
+        today = day_of(self._clock())
+        found = await self._postgres.fetch(
+            _SPENT,
+            [one.org_id for one in asked],
+            [one.user for one in asked],
+            today.replace(day=1),
+            today,
+        )
+        sums = {n: Spent(*row) for n, *row in found}
+        return [sums.get(n, Spent()) for n in range(1, len(asked) + 1)]
+
+    async def _charge(self, added: Sequence[_Added]) -> Sequence[Exception | None]:
+        await self._postgres.fetch(_CHARGE, *zip(*(one[1:] for one in added), strict=True))
+        return [None] * len(added)

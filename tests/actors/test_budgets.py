@@ -1,0 +1,212 @@
+"""Budgets within a session: what is refused, what is cut short, and what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from contracts.agents import End
+from contracts.commands import SessionKey
+from contracts.errors import OverBudget, StoreUnavailable
+from contracts.ids import STATELESS, new_id
+from contracts.messages import Usage
+from contracts.money import Budgets, Limit, Price, Spent
+from gateway.link import Link
+from tests.actors.conftest import ask
+from tests.actors.test_session import until_ended
+from tests.support.runtime import (
+    OneHost,
+    ScriptedAgent,
+    UnitLedger,
+    UnitMemory,
+    make_link,
+    make_runtime,
+)
+from tests.support.waiting import until
+
+# 1,000 nano-dollars for a token of input, 4,000 for one of output.
+PRICE = Price(1.0, 4.0)
+TURN = 100 * 1_000 + 10 * 4_000
+"""What `tell` costs."""
+
+
+@dataclass
+class Counter:
+    """A host whose turns have a price, and budgets."""
+
+    memory: UnitMemory
+    agent: ScriptedAgent
+    ledger: UnitLedger
+    link: Link
+    key: SessionKey
+
+    def tell(self, text: str = "fine") -> None:
+        self.agent.say(text, End("stop", Usage(100, 10)))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def counter(
+    ledger: UnitLedger | None = None,
+    price: Price | None = PRICE,
+    clock: Callable[[], float] = time.time,
+    **limits: Limit,
+) -> AsyncIterator[Counter]:
+    memory, agent, ledger = UnitMemory(), ScriptedAgent(), ledger or UnitLedger()
+    runtime = make_runtime(
+        memory,
+        {"echo": agent},
+        clock=clock,
+        budgets=Budgets(**limits),
+        price=price,
+        ledger=ledger,
+    )
+    link = make_link(OneHost(runtime))
+    try:
+        yield Counter(memory, agent, ledger, link, memory.create())
+    finally:
+        await link.close()
+        await runtime.close()
+
+
+async def test_a_turn_beyond_a_budget_is_refused_and_leaves_nothing() -> None:
+    async with counter(session=Limit(hard=TURN)) as bar:
+        bar.tell()
+        _, reader = await bar.link.start(bar.key, ask("one"))
+        [*_, end] = await until_ended(reader)
+        assert end.data.nano == TURN
+        with pytest.raises(OverBudget) as caught:
+            await bar.link.submit(bar.key, ask("two"))
+        assert caught.value.details == {
+            "budget": "session",
+            "limit_usd": 0.00014,
+            "spent_usd": 0.00014,
+        }
+        assert len(bar.agent.requests) == 1
+        assert [m.text for m in bar.memory.shelves[bar.key].messages] == ["one", "fine"]
+
+
+async def test_a_turn_that_waited_until_all_was_spent_ends_as_failed() -> None:
+    async with counter(user_day=Limit(hard=TURN)) as bar:
+        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        await bar.link.submit(bar.key, ask("two", user="ann"))
+        await bar.link.submit(bar.key, ask("three", user="bob"))
+        bar.tell()
+        bar.tell("for bob")
+        events = await until_ended(reader, 3)
+        ends = [event.data for event in events if event.kind == "ended"]
+        assert [end.status for end in ends] == ["completed", "failed", "completed"]
+        assert ends[1].error["code"] == "budget_exceeded"
+        assert 0 < ends[1].error["retry_after"] <= 86_400
+        assert ends[1].charges == []
+        assert ends[2].text == "for bob"
+        assert len(bar.agent.requests) == 2
+
+
+async def test_a_turn_can_be_cancelled_while_nobody_knows_yet_whether_it_may_begin() -> None:
+    class Slow(UnitLedger):
+        asked = 0
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = asyncio.Event()
+            self.gate.set()
+
+        async def spent(self, org_id: str, user: str | None) -> Spent:
+            self.asked += 1
+            await self.gate.wait()
+            return Spent()
+
+    ledger, clock = Slow(), Clock()
+    async with counter(ledger, clock=clock, user_day=Limit(hard=10 * TURN)) as bar:
+        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        second = await bar.link.submit(bar.key, ask("two", user="ann"))
+        assert second is not None
+        ledger.gate.clear()
+        clock.now += 3
+        bar.tell()
+        await until(lambda: ledger.asked == 2, "the second turn asks")
+        record = await bar.link.cancel(bar.key, second.response_id)
+        assert record.status == "cancelled"
+        await until_ended(reader, 2)
+        assert len(bar.agent.requests) == 1
+
+
+async def test_an_answer_is_no_longer_than_its_turn_may_cost() -> None:
+    async with counter(turn=Limit(hard=1_000_000)) as bar:
+        bar.tell()
+        bar.tell()
+        _, reader = await bar.link.start(bar.key, ask("hi", max_output_tokens=5_000))
+        await bar.link.submit(bar.key, ask("two", max_output_tokens=50))
+        await until_ended(reader, 2)
+        first, second = bar.agent.requests
+        # What is sent is estimated: some tokens of prompt and message, and none free.
+        assert first.max_output_tokens is not None
+        assert 200 < first.max_output_tokens < 250
+        assert second.max_output_tokens == 50
+        with pytest.raises(OverBudget) as caught:
+            await bar.link.submit(bar.key, ask("word " * 2_000))
+        assert caught.value.details["budget"] == "turn"
+        assert len(bar.agent.requests) == 2
+
+
+async def test_what_has_no_price_is_not_cut_short() -> None:
+    async with counter(price=None, turn=Limit(hard=1), session=Limit(hard=1)) as bar:
+        for text in ("one", "two"):
+            bar.tell()
+            _, reader = await bar.link.start(bar.key, ask(text, max_output_tokens=5_000))
+            await until_ended(reader)
+            reader.close()
+        assert [request.max_output_tokens for request in bar.agent.requests] == [5_000] * 2
+
+
+async def test_a_turn_beyond_soft_limits_goes_on_and_says_so() -> None:
+    limits = {"turn": Limit(soft=TURN - 1), "session": Limit(soft=TURN - 1)}
+    async with counter(**limits) as bar:
+        seen = []
+        for text in ("one", "two"):
+            bar.tell()
+            _, reader = await bar.link.start(bar.key, ask(text))
+            events = await until_ended(reader)
+            started = next(event.data for event in events if event.kind == "started")
+            seen.append((started.decision.get("budget"), events[-1].data.decision["budget"]))
+            reader.close()
+        assert seen == [(None, ["turn"]), (["session"], ["session", "turn"])]
+
+
+async def test_nobody_is_let_in_while_nobody_knows_what_was_spent() -> None:
+    class Away(UnitLedger):
+        async def spent(self, org_id: str, user: str | None) -> Spent:
+            raise StoreUnavailable("The store is away.")
+
+    async with counter(Away(), org_month=Limit(hard=TURN)) as bar:
+        with pytest.raises(StoreUnavailable):
+            await bar.link.submit(bar.key, ask())
+        assert bar.agent.requests == []
+
+
+async def test_a_turn_that_is_kept_nowhere_is_charged_by_itself() -> None:
+    async with counter(user_day=Limit(hard=TURN)) as bar:
+        bar.tell()
+        key = SessionKey("org_default", new_id(STATELESS))
+        _, reader = await bar.link.start(key, ask(user="ann"), lasting=False)
+        await until_ended(reader)
+        reader.close()
+        await until(lambda: len(bar.ledger.charged) == 1, "the charge")
+        [(org, user, charges, turns)] = bar.ledger.charged
+        assert (org, user, turns) == ("org_default", "ann", 1)
+        assert [charge.nano for charge in charges] == [TURN]
+        with pytest.raises(OverBudget):
+            await bar.link.submit(bar.key, ask(user="ann"))

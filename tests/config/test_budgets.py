@@ -1,0 +1,78 @@
+"""Prices and budgets: what may stand there, and what hosts make of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from config.budgets import Budgets, Limit, prices_of
+from config.load import load
+from contracts import money
+
+
+def test_the_shipped_settings_limit_nothing_and_price_every_model(directory):
+    settings = load({}, directory)
+    assert settings.budgets.plain() == money.NO_BUDGETS
+    models = {agent.model for agent in settings.agents.values()}
+    assert models
+    assert models <= prices_of(settings.prices).keys()
+
+
+def test_limits_are_nano_dollars_to_hosts(overlay):
+    settings = load(
+        {"TROUPE_BUDGETS__ORG_DAY__HARD_USD": "12.5"},
+        overlay("budgets:\n  user_day: { soft_usd: 0.5, hard_usd: 1 }\n"),
+    )
+    assert settings.budgets.plain() == money.Budgets(
+        user_day=money.Limit(500_000_000, 1_000_000_000), org_day=money.Limit(None, 12_500_000_000)
+    )
+
+
+def test_a_soft_limit_may_not_be_above_the_hard_one(overlay, problems):
+    directory = overlay("budgets:\n  session:\n    soft_usd: 2\n    hard_usd: 1.5\n")
+    (problem,) = problems({}, directory)
+    assert problem == (
+        "config/development.yaml:4",
+        "budgets.session.hard_usd",
+        "must be at least soft_usd, which is 2, is 1.5",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("budgets: { user_day: { hard_usd: -1 } }", "budgets.user_day.hard_usd"),
+        ("budgets: { user_week: { hard_usd: 1 } }", "budgets.user_week"),
+        ("budgets: { user_day: { hard_eur: 1 } }", "budgets.user_day.hard_eur"),
+        ("budgets: { refresh_s: 0 }", "budgets.refresh_s"),
+        ("prices: { gpt-x: { input_usd: 1 } }", "prices.gpt-x.output_usd"),
+        ("prices: { gpt-x: { input_usd: free, output_usd: 1 } }", "prices.gpt-x.input_usd"),
+    ],
+)
+def test_what_cannot_be_is_named(text, key, overlay, problems):
+    assert [problem[1] for problem in problems({}, overlay(f"{text}\n"))] == [key]
+
+
+def test_a_price_may_be_taken_away(overlay):
+    settings = load({}, overlay("prices:\n  gpt-5.4-mini: null\n"))
+    assert list(settings.prices) == ["gemini-3.8-flash"]
+
+
+def test_what_an_organization_does_not_say_is_as_it_is_for_everybody():
+    everybody = money.Budgets(turn=money.Limit(1, 2), org_day=money.Limit(3, 4))
+    own = Budgets(org_day=Limit(hard_usd=1.0), user_day=Limit())
+    assert own.plain(everybody) == everybody._replace(org_day=money.Limit(None, money.NANO))
+
+
+def test_where_spending_is_limited_every_model_has_a_price(overlay, problems):
+    limit = "budgets: { org_day: { soft_usd: 1 } }\n"
+    directory = overlay(limit + "agents: { gpt: { model: gpt-x } }\n")
+    (problem,) = problems({}, directory)
+    assert problem[1:] == (
+        "prices",
+        "must say what gpt-x of agent gpt costs, since budgets has limits",
+    )
+    price = "prices: { openai/*: { input_usd: 1, output_usd: 1 } }\n"
+    overlay(limit + price + "agents: { gpt: { model: gpt-x } }\n")
+    load({}, directory)
+    overlay("agents: { gpt: { model: gpt-x } }\n")
+    load({}, directory)
