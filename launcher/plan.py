@@ -97,7 +97,7 @@ def make_plan(settings: Settings, places: Places, first_port: int) -> Plan:
         if url is None
     ]
     simulated = settings.simulator.url is None and any(
-        agent.simulated for agent in settings.agents.values()
+        agent.needs_simulator for agent in settings.agents.values()
     )
     found = servers.urls(places)
     environ = {
