@@ -15,13 +15,14 @@ from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
-from config.agents import Agent, Rule
+from config.agents import Agent
 from config.check import Finding, Parts, check
 from config.errors import Problem, did_you_mean
 from config.explain import unknown_key
 from config.files import KeyPath, dotted, parse_yaml
 from config.load import APART, check_name, fill_endpoints, validated
 from config.overlay import Raw, refuse_secrets
+from config.rules import Rule
 from config.settings import Settings
 from config.values import FrozenDict, Name, Section, Table
 from contracts.errors import InvalidRequest
