@@ -1,55 +1,108 @@
-"""One agent's definition → its seat: an adapter, and how a turn is to use it."""
+"""One agent's definition → its seat: adapters, endpoints and what chooses among them."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from actors.desk import Place, Seat
+from actors.desk import Hedge, Place, Seat
 from agents.registry import build
 from agents.spec import AgentSpec
-from config.resolve import resolve
-from routing.endpoints import InOrder
+from agents.streaming import StreamingAgent
+from config.resolve import EndpointSpec, endpoints_of
+from contracts.limits import RateLimits
+from contracts.money import Price, nano
+from routing.endpoints import Balanced, Endpoint
+from routing.health import HEALTH, Capacity, Health, HealthBook, identity
 
 if TYPE_CHECKING:
-    from config.agents import Agent
+    from config.agents import Agent as Definition
     from config.settings import Settings
 
+PriceOf = Callable[[str, str], Price | None]
+"""The price of a provider's model, where it is known."""
 
-def seat_of(settings: Settings, name: str, definition: Agent) -> Seat:
-    """The seat of one of the settings' agents. Imports the provider's SDK.
+
+def seat_of(
+    settings: Settings,
+    name: str,
+    definition: Definition,
+    prices: PriceOf | None = None,
+    health: HealthBook = HEALTH,
+) -> Seat:
+    """The seat of one agent, whether or not it is the settings' own. Imports the SDKs in use.
+
+    Args:
+        settings: Where providers live, and what bounds every turn.
+        name: As callers say it.
+        definition: The agent.
+        prices: None: nothing is known.
+        health: What this process knows of endpoints.
 
     Raises:
-        InvalidRequest: An adapter cannot be made of it.
+        SettingsError: it would be simulated, and there is no simulator.
+        InvalidRequest: an adapter cannot use what is said of its endpoint.
     """
-    agent = resolve(settings)[name]
-    adapter = build(
-        AgentSpec(
-            name=name,
-            provider=agent.provider,
-            model=agent.model,
-            instructions=agent.prompt,
-            api_key=agent.api_key,
-            base_url=agent.base_url,
-            api=agent.api,
-            timeout_s=agent.timeout_s,
-            total_timeout_s=settings.hosts.max_turn_s,
-            max_sessions=agent.max_sessions,
-            pace_s=settings.hosts.pace.bulk_ms / 1000,
-        )
-    )
-    place = Place(f"{name}-1", adapter, agent.model)
+    places: dict[str, Place] = {}
+    endpoints: list[Endpoint] = []
+    for spec in endpoints_of(settings, name, definition):
+        adapter = build(_adapter_spec(settings, name, definition, spec))
+        capacity = Capacity(spec.max_sessions, spec.requests_per_minute, spec.tokens_per_minute)
+        key = identity(spec.provider, spec.base_url, spec.model, spec.api_key)
+        known = health.of(key, capacity)
+        silent = None
+        if isinstance(adapter, StreamingAgent):
+            adapter.on_limits = _hears_limits(known)
+            silent = adapter.silent
+        price = prices(spec.provider, spec.model) if prices else None
+        places[spec.name] = Place(spec.name, adapter, spec.model, price, spec.continues)
+        facts = {"agent": name, "model": spec.model, "region": spec.region}
+        endpoints.append(Endpoint(spec.name, known, spec.weight, silent, facts))
+    hedge = definition.hedge
     return Seat(
         name=name,
-        places={place.name: place},
-        endpoints=InOrder([place.name]),
-        instructions=agent.prompt,
-        temperature=agent.temperature,
-        max_output_tokens=agent.max_output_tokens,
-        context_tokens=agent.context_tokens,
-        attempts=agent.attempts,
+        places=places,
+        endpoints=Balanced(endpoints, definition.max_sessions, health.chance),
+        instructions=definition.prompt,
+        temperature=definition.temperature,
+        max_output_tokens=definition.max_output_tokens,
+        context_tokens=definition.context_tokens,
         max_answer_chars=settings.hosts.max_answer_chars,
+        attempts=definition.attempts,
+        retry_s=definition.retry_s,
+        retry_nano=None if definition.retry_usd is None else nano(definition.retry_usd),
+        on_failure=definition.on_failure,
+        fallbacks=definition.fallbacks,
+        hedge=hedge and Hedge(hedge.after_ms / 1000, nano(hedge.max_usd), hedge.share),
         on_host_loss=definition.on_host_loss,
         on_busy=definition.on_busy,
         summarize_with=definition.summarize_with,
         summary_tokens=definition.summary_tokens,
     )
+
+
+def _adapter_spec(
+    settings: Settings, name: str, definition: Definition, spec: EndpointSpec
+) -> AgentSpec:
+    return AgentSpec(
+        name=name,
+        provider=spec.provider,
+        model=spec.model,
+        instructions=definition.prompt,
+        api_key=spec.api_key,
+        base_url=spec.base_url,
+        api=spec.api,
+        first_token_s=definition.first_token_s,
+        timeout_s=definition.timeout_s,
+        total_timeout_s=settings.hosts.max_turn_s,
+        max_sessions=definition.max_sessions,
+        pace_s=settings.hosts.pace.bulk_ms / 1000,
+    )
+
+
+def _hears_limits(health: Health) -> Callable[[RateLimits], None]:
+    def hear(limits: RateLimits) -> None:
+        health.told(limits, asyncio.get_running_loop().time())
+
+    return hear

@@ -70,7 +70,8 @@ def left(before: InForce, after: InForce) -> list[Agent]:
 
 def _prepared(settings: Settings, documents: Sequence[Policy]) -> Effective:
     found = effective(settings, documents)
-    for provider in {agent.provider for agent in found.settings.agents.values()}:
+    agents = found.settings.agents.values()
+    for provider in {name for agent in agents for name in agent.providers}:
         import_module(PROVIDERS[provider])
     return found
 

@@ -12,6 +12,7 @@
 - `assembly`: joins spec, template, pool and wire to an agent
 - `pool`: one connection pool per provider, key and address
 - `sdk`: reads off what a provider's SDK would send, without sending it
+- `rates`: what a provider says of its rate limits
 - `translate`: whatever a provider does wrong → the error tree
 - `scrub`: takes keys out of texts that were not written here
 

@@ -19,7 +19,8 @@ class AgentSpec:
             environment's key is not used in its place.
         base_url: Where the API lives. None: the provider's own address.
         api: Which of a provider's APIs to speak, where it has several (`chat`, `responses`).
-        timeout_s: Seconds without a byte, before the first or between two.
+        first_token_s: Seconds without a byte until the first text. None: `timeout_s`.
+        timeout_s: Seconds without a byte after it.
         total_timeout_s: Seconds one stream may last, whatever arrives.
         connect_timeout_s: Seconds to a connection, name lookup and TLS included.
         max_sessions: Streams that may run at once; one more is `Busy`.
@@ -35,6 +36,7 @@ class AgentSpec:
     api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     api: str | None = None
+    first_token_s: float | None = None
     timeout_s: float = 60.0
     total_timeout_s: float = 600.0
     connect_timeout_s: float = 5.0

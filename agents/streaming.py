@@ -1,14 +1,15 @@
 """StreamingAgent: one request, one stream of text, one end, over whatever wire a provider speaks.
 
 The story of a stream: it takes one of the agent's places (or is refused), sends what the wire
-wrote, waits for the head of the answer under `timeout_s`, then hands every read to the wire's
+wrote, waits for the head of the answer under `first_token_s`, then hands every read to the wire's
 reader and yields the text that came out, one str per read. How the stream ends is the reader's
 word: bytes may stop for any reason, but only a reader that saw its provider's terminal marker has
 an `End`. Once it has one, nothing that happens to the connection later takes it back. An answer
 that goes on from what another stream said is asked for and joined here, for all wires alike
 (`agents.joint`).
 
-Each stream has one watchdog for silence and for its total time. It is a timer that looks at the
+Each stream has one watchdog for silence, which may be longer before the first text than after it,
+and for its total time. It is a timer that looks at the
 time of the last read about once a second, instead of one that is set anew with every token: at
 forty tokens a turn that would be a tenth of the reader's CPU.
 
@@ -32,6 +33,7 @@ from yarl import URL
 
 from agents.joint import JointReader, asked_to_go_on
 from agents.pool import Client
+from agents.rates import rate_limits
 from agents.spec import AgentSpec
 from agents.translate import Translator
 from contracts.agents import End, ModelRequest
@@ -42,7 +44,10 @@ from contracts.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+from contracts.limits import RateLimits
 
+SILENT_S = 3.0
+"""A stream that has spoken and then says nothing for so long counts as silent."""
 _LINGER_S = 1.0
 _PULSE_S = 1.0
 _ERROR_BYTES = 64 * 1024
@@ -120,7 +125,10 @@ class StreamingAgent:
         self._wire = wire
         self._give_back = give_back
         self._errors = errors
+        self.on_limits: Callable[[RateLimits], None] | None = None
+        """Told what an answer's head says of the provider's rate limits."""
         self._running = 0
+        self._silent = 0
         self._lingering: set[Callable[[], None]] = set()
         self._closed = False
 
@@ -128,6 +136,10 @@ class StreamingAgent:
     def running(self) -> int:
         """Places taken: streams under way, and those whose connection is not free yet."""
         return self._running
+
+    def silent(self) -> int:
+        """Streams that stopped in their middle, seconds ago; a time-out may end them."""
+        return self._silent
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[str | End, None]:
         """See `contracts.agents.Agent.stream`.
@@ -147,7 +159,8 @@ class StreamingAgent:
             reader: Reader = self._wire.reader()
             if request.said:
                 reader = JointReader(reader, request.said)
-            watchdog = Watchdog(response, self.spec.timeout_s, begun + self.spec.total_timeout_s)
+            deadline = begun + self.spec.total_timeout_s
+            watchdog = Watchdog(response, begun, self._first_token_s, deadline, self._note_silent)
             readany, now = response.content.readany, watchdog.now
             while outcome is None:
                 broken: Exception | None = None
@@ -157,6 +170,7 @@ class StreamingAgent:
                     data, broken = b"", error
                 if text := reader.feed(data) if data else reader.close():
                     watchdog.last = math.inf  # until the caller comes back, nobody is waited for
+                    watchdog.idle_s, watchdog.spoken = self.spec.timeout_s, True
                     yield text
                     if self.spec.pace_s and reader.outcome is None:
                         await _rest(response, self.spec.pace_s)
@@ -189,7 +203,7 @@ class StreamingAgent:
         session = self.client.session()
         if session is None:
             raise self._errors.error(ProviderUnavailable, "the agent is closed")
-        limit_s = min(self.spec.timeout_s, self.spec.total_timeout_s)
+        limit_s = min(self._first_token_s, self.spec.total_timeout_s)
         waiting = asyncio.timeout(limit_s)
         try:
             async with waiting:
@@ -206,12 +220,22 @@ class StreamingAgent:
                 why = f"no answer within {limit_s:g} s"
                 raise self._errors.error(ProviderTimeout, why) from None
             raise self._errors.transport(error, begun=False) from None
+        if self.on_limits is not None and (limits := rate_limits(response.headers)) is not None:
+            self.on_limits(limits)
         if response.status == 200 and self._streams(response):
             return response
         try:
             raise await self._refusal(response)
         finally:
             response.close()
+
+    @property
+    def _first_token_s(self) -> float:
+        first_s = self.spec.first_token_s
+        return self.spec.timeout_s if first_s is None else first_s
+
+    def _note_silent(self, change: int) -> None:
+        self._silent += change
 
     def _streams(self, response: aiohttp.ClientResponse) -> bool:
         """Whether the body is a stream. One whole JSON object is not, whatever its status."""
@@ -291,7 +315,8 @@ async def _rest(response: aiohttp.ClientResponse, pace_s: float) -> None:
 class Watchdog:
     """Closes a response that is silent for too long, lasts too long, or is dead.
 
-    Whoever reads sets `last` to `now()` after every read, and to infinity while it does not read.
+    Whoever reads sets `last` to `now()` after every read, and to infinity while it does not read;
+    with the first text it also sets `spoken`, and `idle_s` to what holds from then on.
 
     A dead one is a connection that closed without its reader being told: aiohttp does that when
     the framing of a body breaks in the middle. A silence of one pulse is reason enough to look.
@@ -299,32 +324,47 @@ class Watchdog:
 
     __slots__ = (
         "_deadline",
-        "_idle_s",
+        "_is_silent",
         "_loop",
+        "_note_silent",
         "_response",
         "_timer",
         "expired",
+        "idle_s",
         "last",
         "now",
+        "spoken",
     )
 
-    def __init__(self, response: aiohttp.ClientResponse, idle_s: float, deadline: float) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        begun: float,
+        idle_s: float,
+        deadline: float,
+        note_silent: Callable[[int], None],
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
-        self.last = self.now()
-        self._response = response
-        self._idle_s = idle_s
+        self.last = begun
+        self.idle_s = idle_s
         self._deadline = deadline
+        self.spoken = False
+        """The first text is there: from now on silence is reported as well, by `note_silent`."""
+        self._response = response
+        self._note_silent = note_silent
+        self._is_silent = False
         self.expired: str | None = None
         """Why it struck, as a clause; None while it has not, or if it found a dead connection."""
-        self._wait(self.last)
+        self._wait(self.now())
 
     def stop(self) -> None:
         """Look no more."""
         self._timer.cancel()
+        self._tell(silent=False)
 
     def _wait(self, now: float) -> None:
-        due = min(min(self.last, now) + self._idle_s, self._deadline, now + _PULSE_S)
+        due = min(min(self.last, now) + self.idle_s, self._deadline, now + _PULSE_S)
         self._timer = self._loop.call_at(due, self._look)
 
     def _look(self) -> None:
@@ -332,13 +372,19 @@ class Watchdog:
         silence = now - self.last
         if now >= self._deadline:
             self.expired = "its answer was not complete in time"
-        elif silence >= self._idle_s:
-            self.expired = f"not a byte for {self._idle_s:g} s"
+        elif silence >= self.idle_s:
+            self.expired = f"not a byte for {self.idle_s:g} s"
         elif silence < _PULSE_S or not self._dead():
+            self._tell(silent=self.spoken and silence >= SILENT_S)
             self._wait(now)
             return
         # Wakes the reader with an error, which it takes for ours if `expired` is set.
         self._response.close()
+
+    def _tell(self, *, silent: bool) -> None:
+        if silent != self._is_silent:
+            self._is_silent = silent
+            self._note_silent(1 if silent else -1)
 
     def _dead(self) -> bool:
         connection = self._response.connection

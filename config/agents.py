@@ -44,6 +44,15 @@ class Provider(Section):
 class Endpoint(Section):
     """One model behind one address and one key."""
 
+    name: Name | None = Field(
+        default=None,
+        description="Unique among the agent's endpoints; shown with answers and in figures. None: "
+        "the agent's name and the endpoint's number, as `gpt-1`.",
+    )
+    provider: Name | None = Field(
+        default=None,
+        description="A key of `providers`. None: the agent's; another one needs a `model` too.",
+    )
     base_url: BaseUrl | None = Field(
         default=None,
         description="Address of an API compatible with the provider's (Ollama, vLLM, a proxy). "
@@ -66,6 +75,46 @@ class Endpoint(Section):
     )
     weight: Positive = Field(
         default=1, description="Share of the agent's turns, relative to its other endpoints."
+    )
+    max_sessions: Positive | None = Field(
+        default=None,
+        description="Turns that may run there at once, of all hosts and agents together. Hosts "
+        "tell each other within a quarter of a second. None: not known.",
+    )
+    requests_per_minute: Positive | None = Field(
+        default=None,
+        description="Requests that the provider takes in any minute, of all hosts together; a host "
+        "that hears of no other takes its share. None: not known, its answers tell.",
+    )
+    tokens_per_minute: Positive | None = Field(
+        default=None,
+        description="Tokens in any minute, likewise: a request counts its input and the most it "
+        "may be answered, until it is known what it came to.",
+    )
+    continues: bool = Field(
+        default=True,
+        description="Whether its model can go on with an answer that another one began; where it "
+        "cannot, the answer begins anew.",
+    )
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing real stands behind it: neither a key nor an address is known."""
+        return self.api_key is None and self.base_url is None
+
+
+class Hedge(Section):
+    """A second request where the first one does not speak; the one that speaks first is heard."""
+
+    after_ms: Annotated[Number, Field(gt=0)] = Field(
+        description="Milliseconds without a first token after which it is sent."
+    )
+    max_usd: Annotated[Number, Field(ge=0)] = Field(
+        description="US dollars that it may cost, by its estimate. A model without a price is not "
+        "asked."
+    )
+    share: Annotated[Number, Field(ge=0, le=1)] = Field(
+        default=0.05, description="Of the agent's turns, how many may be hedged, from 0 to 1."
     )
 
 
@@ -100,20 +149,45 @@ class Agent(Section):
         description="Randomness from 0 to 2. None: the provider's default, as many reasoning "
         "models accept no other.",
     )
-    timeout_s: Seconds = Field(
-        default=60.0,
-        description="Seconds the model may stay silent, before its first token or between two. "
-        "Reasoning models think for long before they speak.",
+    first_token_s: Seconds = Field(
+        default=20.0,
+        description="Seconds an endpoint may stay silent before its first token; then another one "
+        "is asked. Reasoning models think for long before they speak: give them more.",
     )
-    attempts: Positive = Field(
-        default=2,
-        description="How often a turn may ask its model before the first token, when the error is "
-        "one that may pass.",
+    timeout_s: Seconds = Field(
+        default=30.0,
+        description="Seconds it may stay silent between two tokens.",
+    )
+    attempts: Annotated[Positive, Field(le=15)] = Field(
+        default=3,
+        description="Requests that one turn may make in all, when the error is one that may pass.",
+    )
+    retry_s: Seconds = Field(
+        default=30.0,
+        description="Seconds from its beginning in which a turn may make a further request.",
+    )
+    retry_usd: Annotated[Number, Field(ge=0)] | None = Field(
+        default=None,
+        description="US dollars that a turn's requests after the first may cost. None: as much as "
+        "its `attempts` and budgets allow.",
+    )
+    on_failure: FailurePolicy = Field(
+        default="continue",
+        description="What becomes of a begun answer whose provider fails in its middle. "
+        "`continue`: another endpoint goes on from what was said. `restart`: it begins anew, and "
+        "what was said is taken back. `stop`: the answer fails and keeps what was said.",
+    )
+    fallbacks: tuple[Name, ...] = Field(
+        default=(),
+        description="Agents that are asked, in this order, where none of its endpoints answers.",
+    )
+    hedge: Hedge | None = Field(
+        default=None, description="A second request for a slow first token. None: it is waited for."
     )
     max_sessions: Positive = Field(
         default=2_000,
         description="Turns of this agent that may run at once in one host; also the size of its "
-        "connection pool. One more gets 429.",
+        "connection pools. One more gets 503 with `Retry-After`.",
     )
     on_host_loss: FailurePolicy = Field(
         default="continue",
@@ -139,13 +213,31 @@ class Agent(Section):
     endpoints: tuple[Endpoint, ...] = Field(
         default=(Endpoint(),),
         min_length=1,
-        description="Where its model is served, best first. For now the first one is used.",
+        description="Where its model is served. Each turn goes to the one that will most likely "
+        "speak first, within what each can take.",
     )
 
     @property
     def simulated(self) -> bool:
-        """Whether nothing real stands behind it: neither a key nor an address is known."""
-        return self.endpoints[0].api_key is None and self.endpoints[0].base_url is None
+        """Whether nothing real stands behind any of its endpoints."""
+        return all(endpoint.simulated for endpoint in self.endpoints)
+
+    @property
+    def needs_simulator(self) -> bool:
+        """Whether nothing real stands behind one of them."""
+        return any(endpoint.simulated for endpoint in self.endpoints)
+
+    @property
+    def providers(self) -> frozenset[str]:
+        """Whom its endpoints ask."""
+        return frozenset(endpoint.provider or self.provider for endpoint in self.endpoints)
+
+    def endpoint_names(self, agent: str) -> tuple[str, ...]:
+        """The names of its endpoints, in their order."""
+        return tuple(
+            endpoint.name or f"{agent}-{number}"
+            for number, endpoint in enumerate(self.endpoints, start=1)
+        )
 
 
 class Simulator(Section):

@@ -5,7 +5,7 @@ Works on whatever validated, so that one broken section hides nothing about the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -160,12 +160,60 @@ def _agents(parts: Parts) -> Iterator[Finding]:
         if agent.api is not None and agent.provider in ONE_API:
             yield Finding((*path, "api"), f"must be left out; {agent.provider} has one API")
         if simulator and simulator.mode == "never":
-            yield from _real(name, agent, parts.providers.get(agent.provider))
+            yield from _real(name, agent, parts)
         yield from _summaries(path, agent, parts.agent_names)
-        for index, endpoint in enumerate(agent.endpoints):
-            if endpoint.api_key_env and endpoint.api_key_env.startswith("TROUPE_"):
-                here = (*path, "endpoints", index, "api_key_env")
-                yield Finding(here, "must not begin with TROUPE_, which names settings")
+        yield from _endpoints(path, name, agent, parts)
+        yield from _failover(path, name, agent, parts)
+
+
+def _endpoints(path: KeyPath, name: str, agent: Agent, parts: Parts) -> Iterator[Finding]:
+    taken: set[str] = set()
+    for index, title in enumerate(agent.endpoint_names(name)):
+        endpoint, here = agent.endpoints[index], (*path, "endpoints", index)
+        if title in taken:
+            yield Finding((*here, "name"), f"is taken by another endpoint: {title}")
+        taken.add(title)
+        if endpoint.api_key_env and endpoint.api_key_env.startswith("TROUPE_"):
+            reason = "must not begin with TROUPE_, which names settings"
+            yield Finding((*here, "api_key_env"), reason)
+        if endpoint.provider in (None, agent.provider):
+            continue
+        if endpoint.provider not in parts.provider_names:
+            known = ", ".join(parts.provider_names)
+            hint = did_you_mean(endpoint.provider, parts.provider_names)
+            yield Finding((*here, "provider"), f"must be one of {known}{hint}")
+        elif endpoint.model is None:
+            reason = f"must be set; {endpoint.provider} may not know the agent's {agent.model}"
+            yield Finding((*here, "model"), reason)
+
+
+def _failover(path: KeyPath, name: str, agent: Agent, parts: Parts) -> Iterator[Finding]:
+    for index, fallback in enumerate(agent.fallbacks):
+        here = (*path, "fallbacks", index)
+        if fallback not in parts.agent_names:
+            hint = did_you_mean(fallback, parts.agent_names)
+            yield Finding(here, f"must be the name of an agent{hint}")
+        elif fallback in agent.fallbacks[:index]:
+            yield Finding(here, f"is named twice: {fallback}")
+        elif (way := _way_back(name, fallback, parts.agents)) is not None:
+            yield Finding(here, f"leads back to {name}: {' → '.join(way)}")
+    if agent.hedge and agent.hedge.after_ms >= agent.first_token_s * 1000:
+        reason = f"must be less than first_token_s, which is {agent.first_token_s:g} s"
+        yield Finding((*path, "hedge", "after_ms"), reason)
+
+
+def _way_back(name: str, start: str, agents: Mapping[str, Agent]) -> list[str] | None:
+    """How following fallbacks from `start` comes to `name`, if it does."""
+    ways, seen = [[start]], {start}
+    for way in ways:
+        if way[-1] == name:
+            return way
+        known = agents.get(way[-1])
+        for after in known.fallbacks if known else ():
+            if after not in seen:
+                seen.add(after)
+                ways.append([*way, after])
+    return None
 
 
 def _embedders(parts: Parts) -> Iterator[Finding]:
@@ -192,9 +240,10 @@ def _summaries(path: KeyPath, agent: Agent, names: list[str]) -> Iterator[Findin
         yield Finding((*path, "summary_tokens"), reason)
 
 
-def _real(name: str, agent: Agent, provider: Provider | None) -> Iterator[Finding]:
+def _real(name: str, agent: Agent, parts: Parts) -> Iterator[Finding]:
     """Where nothing may be simulated, each endpoint has its key, or an address that needs none."""
     for index, endpoint in enumerate(agent.endpoints):
+        provider = parts.providers.get(endpoint.provider or agent.provider)
         path: KeyPath = ("agents", name, "endpoints", index)
         if endpoint.api_key is not None:
             continue

@@ -143,16 +143,17 @@ def fill_endpoints(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:
     """Give each endpoint its key and address from the environment, as the SDKs would find them."""
     simulator = parts.get(Simulator)
     for name, agent in parts.agents.items():
-        provider = parts.providers.get(agent.provider)
-        if provider is None:
-            continue
-        endpoints = tuple(
-            _cleared(endpoint)
-            if simulator and simulator.mode == "always"
-            else _filled(raw, endpoint, provider, ("agents", name, "endpoints", index), environ)
-            for index, endpoint in enumerate(agent.endpoints)
-        )
-        parts.agents[name] = agent.model_copy(update={"endpoints": endpoints})
+        endpoints: list[Endpoint] = []
+        for index, endpoint in enumerate(agent.endpoints):
+            provider = parts.providers.get(endpoint.provider or agent.provider)
+            if simulator and simulator.mode == "always":
+                endpoints.append(_cleared(endpoint))
+            elif provider is None:
+                endpoints.append(endpoint)
+            else:
+                path: KeyPath = ("agents", name, "endpoints", index)
+                endpoints.append(_filled(raw, endpoint, provider, path, environ))
+        parts.agents[name] = agent.model_copy(update={"endpoints": tuple(endpoints)})
 
 
 def _fill_embedders(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:

@@ -281,7 +281,8 @@ def _agents(
         raw.problems[at] = Problem(raw.source(("agents",)), key, f"{variable}: {reason}")
     agents.update(parts.agents)
     for name, agent in parts.agents.items():
-        if settings.simulator.mode != "never" and agent.simulated and not settings.simulator.url:
+        simulator = settings.simulator
+        if simulator.mode != "never" and agent.needs_simulator and not simulator.url:
             reason = "has no key here, and no simulator stands in for it"
             path = ("agents", name)
             raw.problems.append(Problem(raw.source(path), dotted(path), reason))
@@ -294,22 +295,25 @@ def _foreign_keys(
     """A document names only keys that the settings name, and for the addresses they name them for,
     so that whoever writes it can neither read a secret nor send one elsewhere.
     """
-    provider = settings.providers.get(agent.provider)
-    if provider is None:
-        return
-    allowed: set[tuple[str | None, str | None]] = {(None, name) for name in provider.api_key_env}
-    for known in settings.agents.values():
-        if known.provider == agent.provider:
-            allowed |= {(one.base_url, one.api_key_env) for one in known.endpoints}
-    # Where the environment gives the provider's address, settings that gave none have it by now.
-    given = environ.get(provider.base_url_env)
-    allowed |= {(None, name) for address, name in allowed if given and address == given}
-    names = {name for _, name in allowed}
     for index, endpoint in enumerate(agent.endpoints):
-        if endpoint.api_key_env is None:
+        provider_name = endpoint.provider or agent.provider
+        provider = settings.providers.get(provider_name)
+        if endpoint.api_key_env is None or provider is None:
             continue
+        allowed: set[tuple[str | None, str | None]] = {
+            (None, name) for name in provider.api_key_env
+        }
+        for known in settings.agents.values():
+            allowed |= {
+                (one.base_url, one.api_key_env)
+                for one in known.endpoints
+                if (one.provider or known.provider) == provider_name
+            }
+        # Where the environment gives the provider's address, settings that gave none have it now.
+        given = environ.get(provider.base_url_env)
+        allowed |= {(None, name) for address, name in allowed if given and address == given}
         key = (*path, "endpoints", index, "api_key_env")
-        if endpoint.api_key_env not in names:
+        if endpoint.api_key_env not in {name for _, name in allowed}:
             yield key, "must be a variable that the settings name for this provider"
         elif (endpoint.base_url, endpoint.api_key_env) not in allowed:
             yield key, "is not for this address; the settings name the addresses of each key"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from config.agents import Agent
 from config.errors import Problem, SettingsError
 from config.rules import ELSE, OneOrMore, Rule, When
 from config.settings import Settings
@@ -17,10 +18,11 @@ SIMULATED_KEY = "simulated"
 
 
 @dataclass(frozen=True, slots=True)
-class AgentSpec:
-    """One agent, ready to be called: address, key and model are final. Picklable.
+class EndpointSpec:
+    """One endpoint of an agent, ready to be called: address, key and model are final. Picklable.
 
-    `api_key` is None where the address needs none. Sizes are in tokens, times in seconds.
+    `api_key` is None where the address needs none. `api` is None where the provider's usual one is
+    to be spoken.
     """
 
     name: str
@@ -30,64 +32,80 @@ class AgentSpec:
     api: str | None
     api_key: str | None = field(repr=False)
     simulated: bool
-    prompt: str | None
-    description: str
-    context_tokens: int
-    max_output_tokens: int | None
-    temperature: float | None
-    timeout_s: float
-    attempts: int
-    max_sessions: int
-    region: str | None = None
+    region: str | None
+    weight: int
+    max_sessions: int | None
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    continues: bool
 
 
-def resolve(settings: Settings, simulator_url: str | None = None) -> dict[str, AgentSpec]:
-    """Each agent with the endpoint in use: its first, or the simulator's where it has none.
+def resolve(
+    settings: Settings, simulator_url: str | None = None
+) -> dict[str, tuple[EndpointSpec, ...]]:
+    """Each agent's endpoints, those of the simulator where nothing real stands behind one.
 
     Args:
         settings: The settings in force.
         simulator_url: Where the simulator listens; `simulator.url` where not given.
 
     Raises:
-        SettingsError: An agent is simulated and no simulator's address is known.
+        SettingsError: An endpoint is simulated and no simulator's address is known.
     """
     simulator = simulator_url or settings.simulator.url
     if simulator is None and (names := simulated(settings)):
-        reason = f"must be set: {', '.join(names)} would be simulated"
-        raise SettingsError([Problem("TROUPE_SIMULATOR__URL", "simulator.url", reason)])
-    specs: dict[str, AgentSpec] = {}
-    for name, agent in settings.agents.items():
-        provider, endpoint = settings.providers[agent.provider], agent.endpoints[0]
-        if agent.simulated:
+        raise SettingsError([_no_simulator(names)])
+    return {
+        name: endpoints_of(settings, name, agent, simulator)
+        for name, agent in settings.agents.items()
+    }
+
+
+def endpoints_of(
+    settings: Settings, name: str, agent: Agent, simulator_url: str | None = None
+) -> tuple[EndpointSpec, ...]:
+    """One agent's endpoints, whether or not it is the settings' own. Raises as `resolve` does."""
+    simulator = simulator_url or settings.simulator.url
+    if simulator is None and agent.needs_simulator:
+        raise SettingsError([_no_simulator([name])])
+    specs: list[EndpointSpec] = []
+    for title, endpoint in zip(agent.endpoint_names(name), agent.endpoints, strict=True):
+        provider_name = endpoint.provider or agent.provider
+        provider = settings.providers[provider_name]
+        if endpoint.simulated:
             base_url = f"{(simulator or '').rstrip('/')}{provider.simulator_path}"
             api_key = SIMULATED_KEY
         else:
             base_url = endpoint.base_url or provider.base_url
             api_key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
-        specs[name] = AgentSpec(
-            name=name,
-            provider=agent.provider,
-            model=endpoint.model or agent.model,
-            base_url=base_url,
-            api=agent.api,
-            api_key=api_key,
-            simulated=agent.simulated,
-            prompt=agent.prompt,
-            description=agent.description,
-            context_tokens=agent.context_tokens,
-            max_output_tokens=agent.max_output_tokens,
-            temperature=agent.temperature,
-            timeout_s=agent.timeout_s,
-            attempts=agent.attempts,
-            max_sessions=agent.max_sessions,
-            region=endpoint.region,
+        specs.append(
+            EndpointSpec(
+                name=title,
+                provider=provider_name,
+                model=endpoint.model or agent.model,
+                base_url=base_url,
+                api=agent.api if provider_name == agent.provider else None,
+                api_key=api_key,
+                simulated=endpoint.simulated,
+                region=endpoint.region,
+                weight=endpoint.weight,
+                max_sessions=endpoint.max_sessions,
+                requests_per_minute=endpoint.requests_per_minute,
+                tokens_per_minute=endpoint.tokens_per_minute,
+                continues=endpoint.continues,
+            )
         )
-    return specs
+    return tuple(specs)
 
 
 def simulated(settings: Settings) -> list[str]:
-    """The names of the agents that nothing real stands behind."""
-    return [name for name, agent in settings.agents.items() if agent.simulated]
+    """The names of the agents that have an endpoint with nothing real behind it."""
+    return [name for name, agent in settings.agents.items() if agent.needs_simulator]
+
+
+def _no_simulator(names: list[str]) -> Problem:
+    reason = f"must be set: {', '.join(names)} would be simulated"
+    return Problem("TROUPE_SIMULATOR__URL", "simulator.url", reason)
 
 
 def rule_specs(settings: Settings) -> tuple[RuleSpec, ...]:

@@ -101,7 +101,7 @@ def make_plan(settings: Settings, places: Places, first_port: int) -> Plan:
     ]
     asked = embedders_asked(settings.rules, list(settings.embedders))
     simulated = settings.simulator.url is None and (
-        any(agent.simulated for agent in settings.agents.values())
+        any(agent.needs_simulator for agent in settings.agents.values())
         or any(settings.embedders[name].simulated for name in asked)
     )
     found = servers.urls(places)

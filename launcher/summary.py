@@ -47,8 +47,11 @@ def standing(settings: Settings, agent: Agent) -> str:
     if agent.simulated or settings.simulator.mode == "always":
         wish = "" if not agent.simulated else f"; {provider.api_key_env[0]} makes it real"
         return f"simulated{wish}"
-    endpoint = agent.endpoints[0]
-    return f"real: {endpoint.model or agent.model} at {endpoint.base_url or provider.base_url}"
+    real = [endpoint for endpoint in agent.endpoints if not endpoint.simulated]
+    first, count = real[0], len(agent.endpoints)
+    provider = settings.providers[first.provider or agent.provider]
+    more = "" if count == 1 else f", {len(real)} of {count} endpoints"
+    return f"real: {first.model or agent.model} at {first.base_url or provider.base_url}{more}"
 
 
 def shown_host(host: str) -> str:

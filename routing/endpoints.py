@@ -5,11 +5,20 @@ Pure: the caller says what time it is. One `EndpointSet` serves all turns of an 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import accumulate
+from random import Random
 from typing import Any, Protocol
 
 from contracts.errors import TroupeError
 from contracts.messages import Usage
+from routing.health import Asked, Health
+from routing.limits import A_WHILE_S
+
+ALIKE = 1.25
+"""Costs that differ by less are alike: then weights decide, not the last measurement."""
+SILENT = 3
+"""Streams that are silent at once make an endpoint one to avoid, if they are half of its own."""
 
 
 class Ticket(Protocol):
@@ -60,6 +69,197 @@ class EndpointSet(Protocol):
         """How each stands: see `contracts.decisions.Decision.candidates`."""
         ...
 
+    def report(self, now: float, wall: float) -> list[dict[str, Any]]:
+        """How each stands, for people. `wall`: the same moment in Unix seconds."""
+        ...
+
+
+class Endpoint:
+    """One endpoint among an agent's.
+
+    Args:
+        name: Unique in its set.
+        health: What is known of it; shared with other agents that use the same.
+        weight: Its share where all else is equal.
+        silent: How many of its streams have been silent for seconds.
+        facts: What to tell people of it.
+    """
+
+    __slots__ = ("asked", "facts", "failed", "health", "name", "running", "silent", "weight")
+
+    def __init__(
+        self,
+        name: str,
+        health: Health,
+        weight: float = 1.0,
+        silent: Callable[[], int] | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.health = health
+        self.weight = weight
+        self.silent = silent or _none
+        self.facts = dict(facts or {})
+        self.running = 0
+        self.asked = 0
+        self.failed = 0
+
+    @property
+    def falls_silent(self) -> bool:
+        """Its streams stop in their middle; before long their time-outs will say so too."""
+        silent = self.silent()
+        return silent >= SILENT and silent * 2 >= self.running
+
+
+class Balanced:
+    """Of two endpoints drawn by weight, the one that will most likely speak first is taken.
+
+    Drawing two keeps all hosts from running to the one that is quickest just now, and needs no
+    list in order. Among endpoints that are alike the shares follow the weights.
+
+    Args:
+        endpoints: At least one.
+        max_sessions: Requests that may run at once, at all of them together.
+        chance: What draws.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], max_sessions: int, chance: Random) -> None:
+        self.endpoints = tuple(endpoints)
+        self.running = 0
+        self._max_sessions = max_sessions
+        self._chance = chance
+        self._least = min(endpoint.weight for endpoint in endpoints)
+
+    def take(self, now: float, *, tokens: int, avoid: Collection[str] = ()) -> Ticket | None:
+        if self.running >= self._max_sessions:
+            return None
+        free = [e for e in self.endpoints if e.health.wait_s(now, tokens) <= 0.0]
+        if not free:
+            return None
+        if len(free) > 1:
+            free = [e for e in free if e.name not in avoid] or free
+        if len(free) > 1:
+            free = [e for e in free if not e.falls_silent] or free
+        if len(free) == 1:
+            chosen = free[0]
+        elif avoid:
+            # This request has failed already; let another one try what may be broken.
+            well = [e for e in free if e.health.circuit.closed]
+            chosen = self._better(well or free, now)
+        else:
+            due = next((e for e in free if not e.health.circuit.closed), None)
+            chosen = due or self._better(free, now)
+        return _Taken(self, chosen, now, tokens)
+
+    def wait_s(self, now: float, *, tokens: int) -> float:
+        if self.running >= self._max_sessions:
+            return A_WHILE_S
+        return min(endpoint.health.wait_s(now, tokens) for endpoint in self.endpoints)
+
+    def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
+        return tuple([_seen(endpoint, now) for endpoint in self.endpoints])
+
+    def report(self, now: float, wall: float) -> list[dict[str, Any]]:
+        """How each stands, for people.
+
+        Args:
+            now: As elsewhere.
+            wall: The same moment in Unix seconds.
+        """
+        told: list[dict[str, Any]] = []
+        for endpoint in self.endpoints:
+            limited_s = endpoint.health.limited_for_s(now)
+            told.append(
+                {
+                    **endpoint.facts,
+                    **_seen(endpoint, now),
+                    "asked": endpoint.asked,
+                    "failed": endpoint.failed,
+                    "rate_limited_until": round(wall + limited_s, 1) if limited_s else None,
+                }
+            )
+        return told
+
+    def _better(self, free: Sequence[Endpoint], now: float) -> Endpoint:
+        one, other = self._two(free)
+        if other is None:
+            return one
+        ours, theirs = one.health.expected_s(now), other.health.expected_s(now)
+        # Of whom nothing is known is taken to be as quick as the other.
+        ours, theirs = ours or theirs or 1.0, theirs or ours or 1.0
+        ours *= 1.0 + one.running * self._least / one.weight
+        theirs *= 1.0 + other.running * self._least / other.weight
+        return other if ours > theirs * ALIKE else one
+
+    def _two(self, free: Sequence[Endpoint]) -> tuple[Endpoint, Endpoint | None]:
+        """Two of them, drawn by weight; the first is not the better one but by weight."""
+        first = self._draw(free)
+        rest = [endpoint for endpoint in free if endpoint is not first]
+        if not rest:
+            return first, None
+        return first, rest[0] if len(rest) == 1 else self._draw(rest)
+
+    def _draw(self, free: Sequence[Endpoint]) -> Endpoint:
+        steps = list(accumulate([endpoint.weight for endpoint in free]))
+        point = self._chance.random() * steps[-1]
+        for endpoint, step in zip(free, steps, strict=True):
+            if point < step:
+                return endpoint
+        return free[-1]
+
+
+class _Taken:
+    """A place at an endpoint."""
+
+    __slots__ = ("_asked", "_endpoint", "_set")
+
+    def __init__(self, owner: Balanced, endpoint: Endpoint, now: float, tokens: int) -> None:
+        self._set = owner
+        self._endpoint = endpoint
+        self._asked: Asked = endpoint.health.ask(now, tokens)
+        owner.running += 1
+        endpoint.running += 1
+        endpoint.asked += 1
+
+    @property
+    def endpoint(self) -> str:
+        return self._endpoint.name
+
+    def spoke(self, now: float) -> None:
+        self._endpoint.health.spoke(self._asked, now)
+
+    def done(self, now: float, usage: Usage | None) -> None:
+        self._give_back()
+        self._endpoint.health.done(self._asked, now, usage)
+
+    def failed(self, now: float, error: TroupeError) -> None:
+        self._give_back()
+        if self._endpoint.health.failed(self._asked, now, error):
+            self._endpoint.failed += 1
+
+    def left(self, now: float) -> None:
+        self._give_back()
+        self._endpoint.health.left(self._asked, now)
+
+    def _give_back(self) -> None:
+        if not self._asked.over:
+            self._set.running -= 1
+            self._endpoint.running -= 1
+
+
+def _seen(endpoint: Endpoint, now: float) -> dict[str, Any]:
+    expected = endpoint.health.expected_s(now)
+    return {
+        "endpoint": endpoint.name,
+        "state": endpoint.health.circuit.state(now),
+        "expected_ms": None if expected is None else round(expected * 1000),
+        "running": endpoint.running,
+    }
+
+
+def _none() -> int:
+    return 0
+
 
 class InOrder:
     """Endpoints that take everything, the first that is not avoided.
@@ -82,6 +282,10 @@ class InOrder:
     def wait_s(self, now: float, *, tokens: int) -> float:
         del now, tokens
         return 0.0
+
+    def report(self, now: float, wall: float) -> list[dict[str, Any]]:
+        del wall
+        return [dict(seen) for seen in self.view(now)]
 
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
         del now

@@ -97,7 +97,7 @@ def test_a_new_agent_is_a_short_entry(overlay):
     agent = load({"OPENAI_API_KEY": "sk-x"}, directory).agents["local"]
     assert not agent.simulated
     assert agent.endpoints[0].api_key is None, "a key must not reach a server it was not made for"
-    assert agent.timeout_s == 60
+    assert agent.timeout_s == 30
 
 
 def test_the_processs_own_environment_is_the_default(monkeypatch, directory):

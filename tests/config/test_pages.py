@@ -59,7 +59,7 @@ def test_what_is_in_force_is_shown_with_its_source_and_without_secrets(directory
     assert lines["gateway.port"] == ["8123", "PORT"]
     assert lines["environment"] == ["production", "TROUPE_ENV"]
     assert lines["simulator.mode"][-1].startswith("config/production.yaml:")
-    assert lines["agents.gpt.timeout_s"] == ["60.0", "default"]
+    assert lines["agents.gpt.timeout_s"] == ["30.0", "default"]
     assert lines["agents.gpt.endpoints[0].api_key"] == [MASK, "OPENAI_API_KEY"]
     assert lines["context.database_url"] == [MASK, "DATABASE_URL"]
     for secret in ("sk-openai", "g-gemini", "a-key-of-sixteen", "pw"):
