@@ -10,6 +10,7 @@
     wake        the part `wake`: sessions woken in hosts of the bench's own and by their clients
     waker       such a host, a process of its own
     sleep       the part `sleep`: sockets whose sessions sleep, and some that talk among them
+    storm       the part `storm`: a provider fails under load
     stats       the arithmetic: percentiles, lost and doubled tokens, CPU a turn
     figures     what one target did under one load, put together
     verdict     the promised limits against the figures
