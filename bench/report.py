@@ -146,7 +146,7 @@ def storm(found: Storm) -> str:
         row = _row(one, ())
         by_policy = ", ".join(f"{many} {policy}" for policy, many in one.went_on.items())
         talk.append([f"{one.sessions}: {name}", *row[2:11], by_policy or "0", row[12]])
-    asked = [["endpoint", "becomes", "at s", "asked", "since then", "left alone after s"]]
+    asked = [["endpoint", "what it does", "from s", "asked", "since then", "left alone after s"]]
     asked += (
         [
             one.endpoint,

@@ -41,13 +41,13 @@ class Outage(NamedTuple):
     endpoint: str
     after_s: float = 0.0
     script: str | None = None
-    words: str = "fine"
+    words: str = ""
 
 
 OUTAGES = (
     Outage("refusing", 4.0, "fault=rate_limit;ttft_ms=20", "answers 429"),
-    Outage("silent", 8.0, "fault=stall;at=5", "silent after 5 tokens"),
-    Outage("fine"),
+    Outage("silent", 8.0, "fault=stall;at=5", "falls silent after 5 tokens"),
+    Outage("fine", words="stays fine"),
 )
 
 

@@ -24,8 +24,16 @@ from tests.support.simulator import SimulatorProcess
 REFUSING, SILENT, FINE = OUTAGES
 ENDPOINTS = [
     Asked("refusing", "answers 429", 40, [10, 30], began_s=4.0, after=9, left_after_s=0.4),
-    Asked("silent", "silent after 5 tokens", 50, [10, 40], began_s=8.0, after=20, left_after_s=3.2),
-    Asked("fine", "fine", 900, [300, 600]),
+    Asked(
+        "silent",
+        "falls silent after 5 tokens",
+        50,
+        [10, 40],
+        began_s=8.0,
+        after=20,
+        left_after_s=3.2,
+    ),
+    Asked("fine", "stays fine", 900, [300, 600]),
 ]
 CALM = made("troupe", 500, added_ms={"p50": 5.0, "p95": 20.0, "p99": 30.0})
 STORM = made("troupe", 500, added_ms={"p50": 5.0, "p95": 29.9, "p99": 90.0})
@@ -141,7 +149,7 @@ def test_tables_json_and_plot(tmp_path: Path) -> None:
     found = Found(storms=[WEATHERED])
     rows = [" ".join(line.split()) for line in report.everything(found).splitlines()]
     assert "refusing answers 429 4.0 40 9 0.4" in rows
-    assert "fine fine 900" in rows
+    assert "fine stays fine 900" in rows
     assert any(row.startswith("500: two of three fail 1000 ") for row in rows)
     assert any("2 continue" in row for row in rows)
     document = report.document(Plan(), {}, found, checks(found), "now")
