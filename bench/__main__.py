@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from bench import conductor, report, rules, servers, sleep, wake
+from bench import conductor, report, rules, servers, sleep, storm, wake
 from bench.facts import facts
 from bench.figures import Found, Result
 from bench.generator import GeneratorError
@@ -44,6 +44,7 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
     parser.add_argument("--waking", type=int, default=usual.waking, help="sessions, together")
     parser.add_argument("--asleep", type=int, default=usual.asleep, help="sockets")
     parser.add_argument("--talking", type=int, default=usual.talking, help="of those asleep")
+    parser.add_argument("--storm", type=int, default=usual.storm, help="sessions in the storm")
     parser.add_argument("--out", type=Path, default=usual.out, help="folder of the results")
     parser.add_argument("--seed", type=int, default=usual.seed, help="of the think times")
     parser.add_argument("--generators", type=int, default=1, help="load generator processes")
@@ -72,8 +73,10 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
         parser.error("--sessions takes whole numbers above 0, separated by commas")
     if options.seconds <= 0 or options.warm < 0 or options.generators < 1:
         parser.error("--seconds and --generators must be above 0, --warm not below")
-    if min(options.waking, options.talking) < 1 or options.talking > options.asleep:
-        parser.error("--waking and --talking must be above 0, --talking not above --asleep")
+    if min(options.waking, options.talking, options.storm) < 1 or options.talking > options.asleep:
+        parser.error(
+            "--waking, --talking and --storm must be above 0, --talking not above --asleep"
+        )
     plan = Plan(
         parts=parts,
         counts=counts,
@@ -84,6 +87,7 @@ def read_plan(words: list[str]) -> tuple[Plan, bool]:
         waking=options.waking,
         asleep=options.asleep,
         talking=options.talking,
+        storm=options.storm,
         generators=options.generators,
         out=options.out,
         url=options.url,
@@ -123,6 +127,11 @@ async def _measure_part(part: Part, plan: Plan, logs: Path, found: Found) -> Non
             found.wakes.append(one)
     elif part == "rules":
         found.decidings.append(await rules.run(plan, say))
+    elif part == "storm":
+        weathered = await storm.run(plan, logs, say)
+        found.storms.append(weathered)
+        _doubt(weathered.calm)
+        _doubt(weathered.storm)
     else:
         slept = await sleep.run(plan, logs, say)
         found.sleeps.append(slept)

@@ -32,7 +32,7 @@ class Turn:
     """One turn as its client saw it. Times are CLOCK_MONOTONIC seconds, 0 where it never came.
 
     `woke`: the session's epoch had moved on since it last said something, so it was not in a
-    host's memory when the turn came.
+    host's memory when the turn came. `legs`: by what policies its answer went on elsewhere.
     """
 
     session: int
@@ -46,6 +46,7 @@ class Turn:
     response_id: str = ""
     deltas: list[str] = field(default_factory=list[str])
     final: str | None = None
+    legs: list[str] = field(default_factory=list[str])
 
 
 class Owner(Protocol):
@@ -189,8 +190,7 @@ class Session(asyncio.Protocol):
             if kind == "error":
                 self._reason = f"error: {event['error'].get('code')}"
         elif kind == "response.output_text.delta":
-            if not turn.deltas:
-                turn.first = now()
+            turn.first = turn.first or now()
             if event["response_id"] != turn.response_id:
                 self._end("foreign event")
                 return
@@ -199,6 +199,12 @@ class Session(asyncio.Protocol):
             turn.accepted = now()
             turn.woke = self._epoch > epoch_before
             turn.response_id = event["response_id"]
+        elif kind == "response.resumed":
+            if event["response_id"] != turn.response_id:
+                self._end("foreign event")
+                return
+            turn.legs.append(event["policy"])
+            turn.deltas = ["".join(turn.deltas)[: event["position"]]]
         elif kind in _ENDS:
             turn.final = output_text(event.get("response") or {})
             self._end(_ENDS[kind])

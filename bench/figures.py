@@ -56,7 +56,10 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One target at one number of sessions. Times in ms, CPU in CPU-ms for each turn."""
+    """One target at one number of sessions. Times in ms, CPU in CPU-ms for each turn.
+
+    `went_on`: how often a begun answer went on elsewhere, by policy.
+    """
 
     target: Target
     sessions: int
@@ -71,6 +74,7 @@ class Result:
     added_ms: dict[str, float]
     accepted_ms: dict[str, float]
     turn_ms: dict[str, float]
+    went_on: dict[str, int]
     cpu_ms: float
     cpu_ms_by_kind: dict[str, float]
     idle: dict[str, Any]
@@ -156,6 +160,45 @@ class Deciding:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What one endpoint was asked, by the provider's record. Times in s since the window opened.
+
+    Args:
+        words: What becomes of it.
+        asked: Requests in all.
+        per_s: Requests by second.
+        began_s: When it began to fail; None: it did not.
+        after: Requests since then.
+        left_after_s: How long after that it was still asked more than a probe asks; None: it was
+            not left alone before the window closed, or did not fail.
+    """
+
+    endpoint: str
+    words: str
+    asked: int
+    per_s: list[int]
+    began_s: float | None = None
+    after: int = 0
+    left_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """The same sessions under the same load, with a provider that is well and one that fails."""
+
+    sessions: int
+    calm: Result
+    storm: Result
+    endpoints: list[Asked]
+
+    @property
+    def added_ratio(self) -> float:
+        """Added time to first token p95 as a multiple of that without a fault."""
+        calm_ms = self.calm.added_ms["p95"]
+        return self.storm.added_ms["p95"] / calm_ms if calm_ms > 0 else math.nan
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """All that a run has measured."""
 
@@ -163,6 +206,7 @@ class Found:
     wakes: list[Wake] = field(default_factory=list[Wake])
     sleeps: list[Sleep] = field(default_factory=list[Sleep])
     decidings: list[Deciding] = field(default_factory=list[Deciding])
+    storms: list[Storm] = field(default_factory=list[Storm])
 
 
 def result(
@@ -221,6 +265,7 @@ def result(
         added_ms=stats.spread([first - plan.ttft_ms for first in raw["first_ms"]]),
         accepted_ms=stats.spread(raw["accepted_ms"]),
         turn_ms=stats.spread(raw["turn_ms"]),
+        went_on=dict(raw["went_on"]),
         cpu_ms=round(stats.per_turn_ms(_sum(usage.servers_s), turns), 3),
         cpu_ms_by_kind=by_kind,
         idle=idle.figures(),

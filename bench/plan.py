@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 Target = Literal["troupe", "proxy"]
-Part = Literal["load", "wake", "sleep", "rules"]
-PARTS: tuple[Part, ...] = ("load", "wake", "sleep", "rules")
+Part = Literal["load", "wake", "sleep", "rules", "storm"]
+PARTS: tuple[Part, ...] = ("load", "wake", "sleep", "rules", "storm")
 
 _START_S = 45.0
 _TO_SLEEP_S = 28.0
@@ -25,6 +25,7 @@ class Plan:
     The part `wake` has `waking` sessions wake together and `waking_alone` one at a time, each with
     `waking_messages` messages to remember. The part `sleep` has `asleep` sockets connected and
     asleep, `talking` of which then talk. The part `rules` makes `decisions` over as many `rules`.
+    The part `storm` has `storm` sessions at work.
 
     `settings`: variables that Troupe is started with beyond those that lead it to the provider.
     """
@@ -48,6 +49,7 @@ class Plan:
     talking: int = 200
     rules: int = 100
     decisions: int = 5000
+    storm: int = 500
     generators: int = 1
     start_limit_s: float = 240.0
     out: Path = Path("bench/results")
@@ -77,6 +79,7 @@ class Plan:
             "wake": self._wake_s,
             "sleep": self._sleep_s,
             "rules": lambda: 3.0,
+            "storm": self._storm_s,
         }
         return sum(parts[part]() for part in self.parts)
 
@@ -95,3 +98,7 @@ class Plan:
     def _sleep_s(self) -> float:
         opening = self.asleep / 60 + self.activation_s(self.asleep)
         return _START_S + opening + 3 * _TO_SLEEP_S + 2 * (self.warm_s + self.window_s + 5.0)
+
+    def _storm_s(self) -> float:
+        once = self.activation_s(self.storm) + 2 * self.idle_s + self.storm / 150
+        return _START_S + once + 2 * (self.warm_s + self.window_s + 5.0)

@@ -9,10 +9,11 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.figures import Found, Result, Sleep, Wake
+from bench.figures import Found, Result, Sleep, Storm, Wake
 from bench.verdict import (
     ADDED_P95_MS_AT_1000,
     KB_PER_SESSION,
+    STORM_ADDED_RATIO,
     TURN_P95_MS_AT_2000,
     WAKE_TOGETHER_MS,
 )
@@ -28,14 +29,17 @@ def drawable(found: Found) -> bool:
 def draw(found: Found, title: str, path: Path) -> None:
     """Write a PNG with a panel for each thing that was measured."""
     rest = bool(found.wakes) + bool(found.sleeps)
-    rows = 2 * bool(found.results) + bool(rest)
+    rows = 2 * bool(found.results) + bool(rest) + len(found.storms)
     # Typed loosely: matplotlib's own annotations are partial.
     figure: Any = Figure(figsize=(11, 3.75 * rows), layout="constrained")
     figure.suptitle(title, fontsize=10)
     panels: list[Any] = list(figure.subplots(rows, 2, squeeze=False).flat)
     if found.results:
         _load(panels[:4], found.results)
-    lowest = panels[-2:] if rest else []
+    for place, storm in enumerate(reversed(found.storms), 1):
+        _storm(panels[len(panels) - 2 * place :], storm)
+    above = panels[: len(panels) - 2 * len(found.storms)]
+    lowest = above[-2:] if rest else []
     if found.wakes:
         _wakes(lowest.pop(0), found.wakes)
     if found.sleeps:
@@ -121,3 +125,24 @@ def _sleep(axis: Any, sleep: Sleep) -> None:
     axis.axhline(KB_PER_SESSION, color="black", lw=0.8, ls=":", label="limit")
     axis.set_xticks([0, 1], ["plain", "offering compression"], fontsize=7)
     axis.set(title=f"memory of a sleeping session, {sleep.sockets} of them (KB)")
+
+
+def _storm(panels: Sequence[Any], storm: Storm) -> None:
+    """What each endpoint was asked over time, and what the sessions noticed."""
+    asked, noticed = panels[:2]
+    for index, one in enumerate(storm.endpoints):
+        seconds = range(len(one.per_s))
+        asked.plot(seconds, one.per_s, color=f"C{index}", label=f"{one.endpoint}: {one.words}")
+        if one.began_s is not None:
+            asked.axvline(one.began_s, color=f"C{index}", lw=0.8, ls=":")
+    asked.set(title="storm: requests a second, by endpoint", xlabel="s", ylim=(0, None))
+    figures = [(name, one.added_ms) for name, one in (("calm", storm.calm), ("storm", storm.storm))]
+    for place, (_, added) in enumerate(figures):
+        for shift, percent in enumerate(("p50", "p95", "p99")):
+            noticed.bar(place + 0.25 * (shift - 1), added[percent], color=f"C{shift}", width=0.22)
+    for shift, percent in enumerate(("p50", "p95", "p99")):
+        noticed.bar(0, 0, color=f"C{shift}", label=percent)
+    limit = storm.calm.added_ms["p95"] * STORM_ADDED_RATIO
+    noticed.axhline(limit, color="black", lw=0.8, ls=":", label="limit, p95")
+    noticed.set_xticks([0, 1], [name for name, _ in figures], fontsize=7)
+    noticed.set(title="storm: added time to first token (ms)", yscale="log")

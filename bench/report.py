@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from bench.figures import Deciding, Found, Result, Sleep, Wake
+from bench.figures import Deciding, Found, Result, Sleep, Storm, Wake
 from bench.plan import Plan
 from bench.verdict import Check, ratio
 
@@ -139,6 +139,28 @@ def decidings(found: Sequence[Deciding]) -> str:
     return aligned(rows)
 
 
+def storm(found: Storm) -> str:
+    """What sessions notice of a provider that fails, and what its endpoints were asked."""
+    talk = [["", *_COLUMNS[2:11], "went on", "CPU-ms/turn"]]
+    for name, one in (("all is well", found.calm), ("two of three fail", found.storm)):
+        row = _row(one, ())
+        by_policy = ", ".join(f"{many} {policy}" for policy, many in one.went_on.items())
+        talk.append([f"{one.sessions}: {name}", *row[2:11], by_policy or "0", row[12]])
+    asked = [["endpoint", "what it does", "from s", "asked", "since then", "left alone after s"]]
+    asked += (
+        [
+            one.endpoint,
+            one.words,
+            _figure(one.began_s, 1),
+            str(one.asked),
+            "" if one.began_s is None else str(one.after),
+            "" if one.began_s is None else _figure(one.left_after_s, 1) or "never",
+        ]
+        for one in found.endpoints
+    )
+    return "\n\n".join((aligned(talk), aligned(asked)))
+
+
 def _kinds(by_kind: Sequence[dict[str, float]], least: float) -> list[str]:
     """All kinds that matter somewhere, in the order of their largest figure."""
     largest: dict[str, float] = {}
@@ -188,6 +210,7 @@ def document(
         "wakes": [asdict(one) for one in found.wakes],
         "sleeps": [asdict(one) for one in found.sleeps],
         "decidings": [asdict(one) for one in found.decidings],
+        "storms": [{**asdict(one), "added_ratio": one.added_ratio} for one in found.storms],
     }
 
 
@@ -201,6 +224,7 @@ def everything(found: Found) -> str:
     parts += (sleep(one) for one in found.sleeps)
     if found.decidings:
         parts.append(decidings(found.decidings))
+    parts += (storm(one) for one in found.storms)
     return "\n\n".join(parts)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.figures import Deciding, Found, Result, Sleep, Wake
+from bench.figures import Deciding, Found, Result, Sleep, Storm, Wake
 from bench.plan import Target
 
 
@@ -25,6 +25,7 @@ KB_PER_SESSION = 60.0
 WAKE_ABOVE_TRIPS_MS = 10.0
 WAKE_TOGETHER_MS = 100.0
 DECISION_US = 200.0
+STORM_ADDED_RATIO = 1.5
 ADDED_P95_MORE_MS = 10.0
 """What those that talk may notice of those that sleep: about what two runs alone differ by."""
 _ENOUGH_SESSIONS = 500
@@ -40,6 +41,8 @@ def checks(found: Found) -> list[Check]:
         checks += sleep_checks(sleep)
     for deciding in found.decidings:
         checks += rules_checks(deciding)
+    for storm in found.storms:
+        checks += storm_checks(storm)
     return checks
 
 
@@ -53,7 +56,7 @@ def load_checks(results: Sequence[Result]) -> list[Check]:
         default=None,
     )
     return [
-        *_whole(at_1000, 1000),
+        *_whole(at_1000, "1000 sessions"),
         _below(
             f"1000 sessions: added time to first token p95 under {ADDED_P95_MS_AT_1000:.0f} ms",
             at_1000.added_ms["p95"] if at_1000 else None,
@@ -67,7 +70,7 @@ def load_checks(results: Sequence[Result]) -> list[Check]:
             "times",
             or_equal=True,
         ),
-        *_whole(at_2000, 2000),
+        *_whole(at_2000, "2000 sessions"),
         _below(
             f"2000 sessions: turn p95 under {TURN_P95_MS_AT_2000 / 1000:g} s",
             at_2000.turn_ms["p95"] if at_2000 else None,
@@ -171,15 +174,44 @@ def rules_checks(deciding: Deciding) -> list[Check]:
     ]
 
 
+def storm_checks(storm: Storm) -> list[Check]:
+    """What is promised of a load whose provider fails."""
+    name = f"{storm.sessions} sessions, two of three endpoints fail"
+    bad = [one for one in storm.endpoints if one.began_s is not None]
+    missed = [one.endpoint for one in bad if not one.after]
+    met = f"the fault of '{missed[0]}' met nobody" if missed else None
+    checks = [
+        Check(check.promise, met or check.figure, None if met else check.passed)
+        for check in _whole(storm.storm, name)
+    ]
+    checks.append(
+        _below(
+            f"{name}: added time to first token p95 under {STORM_ADDED_RATIO:g} times its own",
+            None if met else storm.added_ratio,
+            STORM_ADDED_RATIO,
+            "times",
+        )
+    )
+    checks += (
+        Check(
+            f"{name}: the one that {one.words} is left alone",
+            f"after {one.left_after_s:.1f} s" if one.left_after_s is not None else "never",
+            None if met else one.left_after_s is not None,
+        )
+        for one in bad
+    )
+    return checks
+
+
 def ratio(results: Sequence[Result], sessions: int) -> float:
     """Troupe's CPU a turn as a multiple of the proxy's; nan where one is missing."""
     troupe, proxy = _of(results, "troupe", sessions), _of(results, "proxy", sessions)
     return troupe.cpu_ms / proxy.cpu_ms if troupe and proxy else math.nan
 
 
-def _whole(result: Result | None, sessions: int) -> list[Check]:
+def _whole(result: Result | None, name: str) -> list[Check]:
     """No error, and no token lost or doubled."""
-    errors, damage = f"{sessions} sessions: no error", f"{sessions} sessions: no token amiss"
+    errors, damage = f"{name}: no error", f"{name}: no token amiss"
     if result is None:
         return [Check(errors, "not measured", None), Check(damage, "not measured", None)]
     many = ", ".join(f"{count} x {why}" for why, count in result.errors.items())

@@ -26,6 +26,7 @@ class Window:
         self._accepted_ms: list[float] = []
         self._first_ms: list[float] = []
         self._turn_ms: list[float] = []
+        self._went_on: Counter[str] = Counter()
         self._lost = self._doubled = self._disordered = self._final_differs = 0
 
     def counts(self, turn: Turn) -> bool:
@@ -52,6 +53,7 @@ class Window:
         if self._is_closed and self._running == 0:
             self.settled.set()
         self._outcomes[turn.outcome] += 1
+        self._went_on.update(turn.legs)
         if turn.accepted:
             self._accepted_ms.append((turn.accepted - turn.sent) * 1000)
         if turn.first:
@@ -73,6 +75,7 @@ class Window:
         return {
             "done_inside": self._done_inside,
             "outcomes": dict(self._outcomes),
+            "went_on": dict(self._went_on),
             "accepted_ms": self._accepted_ms,
             "first_ms": self._first_ms,
             "turn_ms": self._turn_ms,

@@ -11,6 +11,7 @@ The way of a request:
 - `script`: the language of the `x-simulator` header and of the `scripted.` model names
 - `going_on`: a request to go on with an answer that was cut off
 - `persona`, with `recall`, `memo`, `skills` and `stock`: what an unscripted reply says
+- `standing`: faults that are switched on while it runs
 - `playback`, on `wheel`: a reply in time, with its faults
 - `recorder`, `stats`: what it was sent and what came of it
 

@@ -13,6 +13,7 @@ from simulator.playback import Streamed, Whole
 from simulator.recorder import Record, Recorder
 from simulator.routes import Route, check, models, route, speaks
 from simulator.script import Script, ScriptError
+from simulator.standing import Standing
 from simulator.stats import Stats
 from simulator.wheel import Wheel
 from simulator.wire import JSON, Wire, quoted, serial
@@ -38,7 +39,8 @@ class Simulator:
         self._stats = Stats(self.connections)
         self._wheel = wheel
         self._recorder = recorder
-        self._doors = Doors(recorder, self._stats)
+        self._standing = Standing()
+        self._doors = Doors(recorder, self._stats, self._standing)
         self._manner = manner
         self._seed = seed
         self._hold_ms = hold_ms
@@ -122,9 +124,10 @@ class Simulator:
         ).start()
 
     def _orders(self, request: Request, ask: Ask, wire: Wire) -> Script:
+        standing = self._standing.asked(ask.model)
         header = request.header(b"x-simulator")
         try:
-            said = script.parse(None if header is None else header.decode("latin-1"), ask.model)
+            said = script.parse(standing if header is None else header.decode("latin-1"), ask.model)
         except ScriptError as error:
             raise Refusal(400, f"x-simulator: {error}.", param="x-simulator") from error
         if said is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import ipaddress
 import socket
 import struct
 import termios
@@ -25,6 +26,7 @@ REASONS = {
     200: b"OK",
     400: b"Bad Request",
     401: b"Unauthorized",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     413: b"Content Too Large",
@@ -283,6 +285,12 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(LINGER_S, self._transport.close)
 
     # What handlers and replies use.
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the client is on this machine."""
+        peer = self._transport.get_extra_info("peername")
+        return bool(peer) and ipaddress.ip_address(peer[0]).is_loopback
 
     def respond(self, status: int, body: bytes, media: bytes, extra: bytes = b"") -> None:
         """Answer in one piece. `extra` is further header lines, each ended by CRLF."""

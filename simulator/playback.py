@@ -16,13 +16,15 @@ from random import Random
 from simulator.asks import Refusal
 from simulator.http import Connection
 from simulator.recorder import Record
-from simulator.script import SILENT_FAULTS, STATUS_FAULTS, Script
+from simulator.script import SILENT_FAULTS, SPOILT_FAULTS, STATUS_FAULTS, Script
 from simulator.stats import Stats
 from simulator.wheel import Wheel
 from simulator.wire import EVENT_STREAM, JSON, Frames, Outcome, Wire
 
 BURST = 64
 """Tokens that one call may send before other connections have their turn."""
+OVERSIZE = b"x" * (5 << 18)
+"""More than anybody takes for one token."""
 DELIVERY_MS = 5
 """How long after its last bytes a connection is broken, so that they surely arrive first."""
 
@@ -268,8 +270,8 @@ class Streamed(Reply):
             return
         self._settle("faulted")
         fault = self._fault or ""
-        if fault == "malformed":
-            self._go_on_after_broken()
+        if fault in SPOILT_FAULTS:
+            self._go_on_after(fault)
         elif fault == "stall":
             self._hold()
         elif fault == "abort":
@@ -278,10 +280,14 @@ class Streamed(Reply):
             self._over = True
             self._connection.finish(b"" if fault == "truncate" else self._frames.error(fault))
 
-    def _go_on_after_broken(self) -> None:
-        """The broken token stands in for a whole one: who skips it reports a wrong success."""
+    def _go_on_after(self, fault: str) -> None:
+        """The spoilt token stands in for a whole one: who skips it reports a wrong success."""
         k, count = self._next, len(self._tokens)
-        self._connection.send(self._frames.broken(self._tokens[k] if k < count else b""))
+        text = self._tokens[k] if k < count else b""
+        if fault == "oversize":
+            self._connection.send(self._frames.token(text + OVERSIZE))
+        else:
+            self._connection.send(self._frames.broken(text))
         self._fault = None
         self._stop = count
         self._next = min(k + 1, count)
@@ -308,17 +314,23 @@ class Whole(Reply):
     def _answer(self) -> None:
         if self._over:
             return
-        body = self._frames.whole(self._outcome())
         fault = self._fault
+        outcome = self._outcome()
+        if fault == "oversize":
+            outcome = outcome._replace(text=outcome.text + OVERSIZE)
+        body = self._frames.whole(outcome)
         if fault is None:
             self._over = True
             self._settle("finished")
             self._connection.respond(200, body, JSON, self._extra)
             return
         self._settle("faulted")
-        if fault in ("in_band_error", "failed", "malformed"):
+        if fault in ("in_band_error", "failed") or fault in SPOILT_FAULTS:
             self._over = True
-            body = body[: len(body) // 2] if fault == "malformed" else self._frames.failure(fault)
+            if fault == "malformed":
+                body = body[: len(body) // 2]
+            elif fault != "oversize":
+                body = self._frames.failure(fault)
             self._connection.respond(200, body, JSON, self._extra)
             return
         self._connection.promise(len(body), JSON, self._extra, body[: len(body) // 2])

@@ -26,7 +26,9 @@ STATUS_FAULTS = {
     "bad_request": 400,
 }
 SILENT_FAULTS = frozenset({"hang", "reset", "close"})
-STREAM_FAULTS = frozenset({"in_band_error", "failed", "stall", "abort", "truncate", "malformed"})
+SPOILT_FAULTS = frozenset({"malformed", "oversize"})
+"""One token is wrong, and the answer goes on as if nothing were."""
+STREAM_FAULTS = SPOILT_FAULTS | {"in_band_error", "failed", "stall", "abort", "truncate"}
 RESPONSES_FAULTS = frozenset({"failed"})
 FAULTS = frozenset(STATUS_FAULTS) | SILENT_FAULTS | STREAM_FAULTS
 FINISHES = ("stop", "length", "content_filter")

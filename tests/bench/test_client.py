@@ -161,6 +161,28 @@ async def test_a_delta_of_another_response_is_no_part_of_the_answer(ask: Any) ->
     assert (await ended(await ask(script))).outcome == "foreign event"
 
 
+@pytest.mark.parametrize(
+    ("policy", "position", "rest", "text"),
+    [("continue", 4, "2 ", "t0 t2 "), ("restart", 0, "t0 ", "t0 "), ("stop", 3, "", "t0 ")],
+)
+async def test_an_answer_that_goes_on_elsewhere_is_cut_where_it_is_told(
+    ask: Any, policy: str, position: int, rest: str, text: str
+) -> None:
+    async def script(socket: ServerConnection, _: Any) -> None:
+        await say(socket, "response.accepted", response_id="r")
+        for delta in ("t0 t", "1 "):
+            await say(socket, "response.output_text.delta", response_id="r", delta=delta)
+        leg = {"response_id": "r", "policy": policy, "position": position}
+        await say(socket, "response.resumed", **leg)
+        if rest:
+            await say(socket, "response.output_text.delta", response_id="r", delta=rest)
+        await say(socket, "response.completed", response_id="r", response={"output": []})
+
+    turn = await ended(await ask(script))
+    assert ("".join(turn.deltas), turn.legs, turn.outcome) == (text, [policy], "ok")
+    assert turn.accepted <= turn.first < turn.done
+
+
 async def test_a_server_that_closes_ends_turn_and_session(ask: Any) -> None:
     async def script(socket: ServerConnection, _: Any) -> None:
         await socket.close(1013)

@@ -28,6 +28,7 @@ USAGE = Usage(
 RAW: dict[str, Any] = {
     "done_inside": 1000,
     "outcomes": {"ok": 1000},
+    "went_on": {"continue": 2},
     "accepted_ms": [5.0],
     "first_ms": [310.0, 320.0],
     "turn_ms": [1100.0],
@@ -69,6 +70,7 @@ def test_what_counters_become() -> None:
     assert one.cpu_ms == 4.0
     assert one.cpu_ms_by_kind == {"Ray": 3.0, "proxy": 1.0}
     assert one.turns_per_s == 100.0
+    assert one.went_on == {"continue": 2}
     assert one.generator["cpu_ms"] == 0.5 and one.simulator["cores"] == 0.04
     assert one.other_cores == 0.0
     assert (one.failed, one.damaged, one.warnings) == (0, 0, [])
@@ -225,10 +227,13 @@ def test_the_command_line() -> None:
     assert plan.counts == (100, 500, 1000, 2000)
     assert plan.parts == ("load",)
     plan, _ = read_plan([])
-    assert plan.parts == ("load", "wake", "sleep", "rules")
-    load, wake, sleep, rules = (replace(plan, parts=(part,)).estimate_s() for part in plan.parts)
-    assert plan.estimate_s() == pytest.approx(load + wake + sleep + rules)
+    assert plan.parts == ("load", "wake", "sleep", "rules", "storm")
+    load, wake, sleep, rules, storm = (
+        replace(plan, parts=(part,)).estimate_s() for part in plan.parts
+    )
+    assert plan.estimate_s() == pytest.approx(load + wake + sleep + rules + storm)
     assert load > len(plan.counts) * 2 * plan.window_s and sleep > 2 * plan.window_s
+    assert storm > 2 * plan.window_s and read_plan(["--storm", "7"])[0].storm == 7
     assert read_plan(["--only", "sleep,wake"])[0].parts == ("wake", "sleep")
 
 
@@ -238,10 +243,11 @@ def test_the_command_line() -> None:
         (["--sessions", "5,x"], "whole numbers"),
         (["--sessions", "0"], "whole numbers"),
         (["--seconds", "0"], "must be above 0"),
-        (["--only", "load,nap"], "--only takes some of load, wake, sleep, rules"),
+        (["--only", "load,nap"], "--only takes some of load, wake, sleep, rules, storm"),
         (["--only", "wake", "--url", "http://h:1"], "--url measures the load alone"),
         (["--talking", "9", "--asleep", "8"], "--talking not above --asleep"),
         (["--waking", "0"], "must be above 0"),
+        (["--storm", "0"], "must be above 0"),
     ],
 )
 def test_a_wrong_command_line_is_refused(words: list[str], said: str, capsys: Any) -> None:

@@ -52,6 +52,14 @@ async def test_damage_is_counted_and_so_is_a_final_text_that_differs(window: Win
     assert [figures[name] for name in names] == [1, 1, 1, 1]
 
 
+async def test_what_went_on_elsewhere_is_counted_by_policy(window: Window) -> None:
+    for sent, legs in ((11, ["continue", "restart"]), (12, ["continue"]), (9, ["stop"])):
+        moved = turn(sent)
+        moved.legs = legs
+        take(window, moved)
+    assert window.figures()["went_on"] == {"continue": 2, "restart": 1}
+
+
 async def test_a_turn_that_fails_is_an_error_and_no_latency(window: Window) -> None:
     failed = turn(11, outcome="failed", text="")
     failed.first = 0.0

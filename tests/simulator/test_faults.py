@@ -128,6 +128,23 @@ async def test_malformed_spoils_one_token_and_goes_on_as_if_nothing_were(
     assert b"t2 " in broken[0]
 
 
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("at", [0, 4])
+async def test_oversize_sends_one_token_that_is_too_long_for_anybody(
+    simulator: SimulatorProcess, endpoint: str, at: int
+) -> None:
+    async with connect(simulator.port) as wire:
+        wire.send(post(endpoint, f"tokens=4;fault=oversize;at={at}"))
+        await wire.head()
+        content = b""
+        while TERMINAL[endpoint] not in content:
+            content += await wire.some()
+    lengths = [len(line) for line in content.splitlines()]
+    assert max(lengths) > 1 << 20
+    assert sum(length > 1 << 20 for length in lengths) == 1
+    assert tokens_in(content)[:4] == [k for k in range(4) if k != at]
+
+
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
