@@ -17,9 +17,7 @@ from routing.expressions import Library, expression
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
-POLICIES = [
-    text for kind, text in FENCED if kind == "yaml" and not text.startswith("# config/")
-]
+POLICIES = [text for kind, text in FENCED if kind == "yaml" and not text.startswith("# config/")]
 SETTINGS = [text for kind, text in FENCED if kind == "yaml" and text.startswith("# config/")]
 EXPRESSIONS = [
     line for kind, text in FENCED if kind == "cel" for line in text.splitlines() if line.strip()
