@@ -297,6 +297,7 @@ class Turns:
             self._log,
             self,
             self._clock,
+            self._limits.turn_s,
             self._desk.budgets(self._state.key.org_id).turn.hard,
         )
 

@@ -25,7 +25,7 @@ from contracts.errors import (
 from contracts.events import LEG_NUMBERS, Cursor, Event, events_of
 from contracts.messages import Usage
 from tests.actors.conftest import ask
-from tests.actors.troupe_of import company, shown, told_until, until_asked
+from tests.actors.troupe_of import SESSION_LIMITS, company, shown, told_until, until_asked
 
 AWAY = ProviderUnavailable("away")
 BROKE = ProviderInterrupted("broke")
@@ -136,6 +136,16 @@ async def test_money_is_a_budget() -> None:
         assert record.status == "failed"
         assert cast["b"].requests == []
         assert [charge.estimated for charge in record.charges] == [True]
+
+
+async def test_a_turn_has_one_time_for_all_its_requests() -> None:
+    limits = replace(SESSION_LIMITS, turn_s=0.05)
+    async with company(2, session_limits=limits) as cast:
+        cast["a"].say("one ")
+        events, record = await cast.play()
+        assert (record.status, record.text) == ("failed", "one ")
+        assert said_so_far(events) == [("stop", 4, "provider_timeout", "echo/a", None)]
+        assert cast.tickets() == [("a", "spoke", "provider_timeout")]
 
 
 # -- after it ---------------------------------------------------------------------------------

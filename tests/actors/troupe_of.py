@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from actors.desk import Desk, Hedge, InForce, Place, Seat
+from actors.limits import SessionLimits
 from actors.runtime import HostRuntime
 from contracts.commands import SessionKey, TurnRequest
 from contracts.errors import TroupeError
@@ -104,6 +105,7 @@ class Company:
         continues: Collection[str] | None = None,
         price: Price | None = PRICE,
         hedge: Hedge | None = None,
+        session_limits: SessionLimits = SESSION_LIMITS,
         **options: Any,
     ) -> None:
         self.memory = memory or UnitMemory()
@@ -132,7 +134,7 @@ class Company:
         seats["echo"] = Seat(**fields)
         self.desk = Desk(InForce(seats, compile_rules([RuleSpec("rest", "echo")], seats)))
         self.runtime = HostRuntime(
-            f"host_{id(self)}", self.memory, self.desk, LIMITS, SESSION_LIMITS, time.time
+            f"host_{id(self)}", self.memory, self.desk, LIMITS, session_limits, time.time
         )
         self.link: Link = make_link(OneHost(self.runtime), f"gw_{id(self)}")
         self.key: SessionKey = next(iter(self.memory.shelves), None) or self.memory.create()

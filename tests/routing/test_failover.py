@@ -22,11 +22,11 @@ from contracts.errors import (
 from contracts.events import LEGS_OF_ATTEMPT
 from routing.failover import LONGEST_WAIT_S, Again, Contract, Failure, GiveUp, after, goes_on
 
-CONTRACT = Contract(attempts=3, retry_s=10.0, retry_nano=None, on_failure="continue")
+CONTRACT = Contract(attempts=3, retry_s=10.0, retry_nano=None, on_failure="continue", turn_s=600.0)
 
 
 def failure(error: TroupeError | None = None, **fields: Any) -> Failure:
-    told = {"heard": False, "requests": 1, "silent_s": 0.0, **fields}
+    told = {"heard": False, "requests": 1, "elapsed_s": 0.0, "silent_s": 0.0, **fields}
     return Failure(error or ProviderUnavailable("away"), **told)
 
 
@@ -75,6 +75,8 @@ def test_a_refused_key_sends_the_turn_elsewhere_and_never_back() -> None:
         ({"attempts": 99}, {"changes": LEGS_OF_ATTEMPT - 3}, None),
         ({}, {"silent_s": 10.0}, "time"),
         ({}, {"silent_s": 9.9}, None),
+        ({}, {"elapsed_s": 599.9}, "time"),
+        ({}, {"elapsed_s": 500.0}, None),
         ({"retry_nano": 100}, {"next_nano": 101}, "spend"),
         ({"retry_nano": 100}, {"extra_nano": 60, "next_nano": 41}, "spend"),
         ({"retry_nano": 100}, {"extra_nano": 60, "next_nano": 40}, None),
