@@ -105,6 +105,7 @@ class Attempts:
         find: Fallbacks by name.
         compose: Makes the requests.
         text: The answer so far.
+        turn_s: Seconds that the turn may take in all.
         most_nano: Nano-dollars that the turn may cost; None: as many as it takes.
     """
 
@@ -115,6 +116,7 @@ class Attempts:
         find: Callable[[str], Seat | None],
         compose: Compose,
         text: Callable[[], str],
+        turn_s: float,
         most_nano: int | None = None,
     ) -> None:
         self.current: Attempt | None = None
@@ -131,9 +133,9 @@ class Attempts:
         self._text = text
         self._most_nano = most_nano
         on_failure = record.decision.get("on_failure") or seat.on_failure
-        self.contract = Contract(seat.attempts, seat.retry_s, seat.retry_nano, on_failure)
+        self.contract = Contract(seat.attempts, seat.retry_s, seat.retry_nano, on_failure, turn_s)
         self._tokens = 0
-        self._since = 0.0
+        self._begun = self._since = 0.0
         self._requests = 0
         self._before = len(record.charges)
         self._failed: set[tuple[str, str]] = set()
@@ -148,7 +150,7 @@ class Attempts:
 
     def begin(self) -> None:
         """Take the first place, if one is free now."""
-        self._since = _now()
+        self._begun = self._since = _now()
         seat = self._seat
         self._tokens = _tokens(self._compose(seat, seat.first, None))
         if seat.hedge is not None:
@@ -232,7 +234,7 @@ class Attempts:
         """It failed; what that means for the turn is another question."""
         if ticket := attempt.give_back():
             ticket.failed(_now(), error)
-            if attempt.heard or not isinstance(error, _REFUSALS):
+            if attempt.asked and (attempt.heard or not isinstance(error, _REFUSALS)):
                 self._charge(attempt, None)
         place = attempt.seat.name, attempt.place.name
         self._failed.add(place)
@@ -244,6 +246,14 @@ class Attempts:
         attempt, self.current = self.current, None
         if attempt is not None:
             self.left(attempt)
+
+    def give_up(self, error: TroupeError) -> None:
+        """The turn ends by this, whatever is under way."""
+        self.error = error
+        attempt, self.current = self.current, None
+        if attempt is not None:
+            self.lost = attempt
+            self.failed(attempt, error)
 
     def go_on(self, attempt: Attempt, error: TroupeError, *, heard: bool) -> None:
         """It failed, and was the only one under way. Raises the error if the turn ends by it."""
@@ -260,6 +270,7 @@ class Attempts:
             error,
             heard=heard,
             requests=self._requests,
+            elapsed_s=now - self._begun,
             silent_s=now - self._since,
             extra_nano=sum(c.nano or 0 for c in self._record.charges[self._before + 1 :]),
             next_nano=next_nano,

@@ -181,10 +181,9 @@ class Desk:
 
         `ask` False: no model is asked, as if none had answered.
         """
-        del ask  # no rule asks one yet
         now = self.in_force
         rules = now.rules_of.get(message.org_id, now.rules)
-        decision = await decide(rules, now.seats, model, message, self.oracle)
+        decision = await decide(rules, now.seats, model, message, self.oracle if ask else None)
         return decision, now.seats[decision.agent]
 
     def seat(self, name: str) -> Seat | None:

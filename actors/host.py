@@ -262,6 +262,7 @@ def runtime_of(
             replay_events=settings.context.replay_events,
             save_attempts=hosts.save_attempts,
             turn_attempts=hosts.turn_attempts,
+            turn_s=hosts.max_turn_s,
         ),
         time.time,
     )

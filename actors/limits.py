@@ -19,6 +19,7 @@ class SessionLimits:
         save_attempts: How often an ended turn is offered to a store that is away, about a
             second apart, before the host gives it up.
         turn_attempts: Activations that may run one turn; a turn that has lost as many hosts fails.
+        turn_s: Seconds that one activation may take for a turn, all its requests together.
     """
 
     mailbox: int
@@ -27,6 +28,7 @@ class SessionLimits:
     replay_events: int
     save_attempts: int
     turn_attempts: int = 3
+    turn_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
+from dataclasses import replace
 
-from actors.desk import Desk, Seat
+from actors.attempts import provider_failed, unavailable
+from actors.desk import Desk, Place, Seat
 from actors.purse import Purse
+from context.history import cost as message_cost
 from context.summarize import Portion, portion, request
 from contracts.agents import End
-from contracts.errors import Deposed, ProviderError, ProviderInterrupted, StoreUnavailable
+from contracts.errors import ProviderInterrupted, TroupeError
 from contracts.memory import Memory, SessionState, Summary
 from contracts.messages import Usage
 from contracts.money import Charge, cost
@@ -71,7 +74,7 @@ class Summarizer:
                 return
             summary = Summary(text, due.covers_to)
             await self._memory.keep_summary(state.key, state.epoch, summary, writer.name, usage)
-        except (ProviderError, StoreUnavailable, Deposed) as error:
+        except TroupeError as error:
             # Of a deposition the session hears by its own next write.
             log.warning("%s is not summed up: %s", state.key.session_id, error.message)
             return
@@ -81,19 +84,38 @@ class Summarizer:
     async def _ask(
         self, due: Portion, writer: Seat, summary_tokens: int
     ) -> tuple[str, Usage | None]:
-        stream = writer.first.agent.stream(request(due, writer.first.model, summary_tokens))
+        """One request at one endpoint; the next turn's end is the next attempt."""
+        asked = request(due, writer.first.model, summary_tokens)
+        now = asyncio.get_running_loop().time
+        tokens = summary_tokens + sum(map(message_cost, asked.messages))
+        ticket = writer.endpoints.take(now(), tokens=tokens)
+        if ticket is None:
+            raise unavailable(writer, writer.endpoints.wait_s(now(), tokens=tokens))
+        place = writer.places[ticket.endpoint]
+        stream = place.agent.stream(replace(asked, model=place.model))
         pieces: list[str] = []
-        async with aclosing(stream) as items:  # type: ignore[type-var]
-            async for item in items:
-                if isinstance(item, End):
-                    self._pay(writer, item.usage)
-                    return "".join(pieces).strip(), item.usage
-                pieces.append(item)
-        raise ProviderInterrupted("The provider's stream stopped without an end.")
+        spoke = False
+        try:
+            async with aclosing(stream) as items:  # type: ignore[type-var]
+                async for item in items:
+                    if not spoke:
+                        spoke = True
+                        ticket.spoke(now())
+                    if isinstance(item, End):
+                        ticket.done(now(), item.usage)
+                        self._pay(writer, place, item.usage)
+                        return "".join(pieces).strip(), item.usage
+                    pieces.append(item)
+            raise ProviderInterrupted("The provider's stream stopped without an end.")
+        except Exception as error:
+            ticket.failed(now(), provider_failed(error))
+            raise
+        except BaseException:
+            ticket.left(now())
+            raise
 
-    def _pay(self, writer: Seat, usage: Usage | None) -> None:
+    def _pay(self, writer: Seat, place: Place, usage: Usage | None) -> None:
         """Count it, whatever becomes of the summary."""
-        place = writer.first
         if usage is None or place.price is None:
             return
         nano = cost(place.price, *usage)

@@ -32,7 +32,7 @@ from actors.hedge import first_to_speak
 from actors.log import EventLog
 from context.text import storable
 from contracts.agents import End
-from contracts.errors import ProviderInterrupted, TroupeError
+from contracts.errors import ProviderInterrupted, ProviderTimeout, TroupeError
 from contracts.events import (
     Event,
     first_number_of,
@@ -76,6 +76,7 @@ class Turn:
         events: The session's log.
         owner: The session's turns.
         clock: Unix seconds.
+        turn_s: Seconds that it may take in all.
         most_nano: Nano-dollars that it may cost.
     """
 
@@ -89,6 +90,7 @@ class Turn:
         events: EventLog,
         owner: TurnOwner,
         clock: Callable[[], float],
+        turn_s: float,
         most_nano: int | None = None,
     ) -> None:
         self.record = record
@@ -97,7 +99,8 @@ class Turn:
         self._log = events
         self._owner = owner
         self._clock = clock
-        self._attempts = Attempts(record, seat, find, compose, self._text, most_nano)
+        self._turn_s = turn_s
+        self._attempts = Attempts(record, seat, find, compose, self._text, turn_s, most_nano)
         self._task: asyncio.Task[None] | None = None
         self._opened = asyncio.Event()
         self._pending: list[str] = []
@@ -269,7 +272,13 @@ class Turn:
                 raise asyncio.CancelledError
             if permit is not None:
                 await permit()
-            await self._listen()
+            async with asyncio.timeout(self._turn_s):
+                await self._listen()
+        except TimeoutError:
+            error = ProviderTimeout("The answer was not complete in time.")
+            self._attempts.give_up(error)
+            self._fail(error)
+            self._given_up = True
         except asyncio.CancelledError:
             if not self._interrupted:
                 raise

@@ -297,6 +297,7 @@ class Turns:
             self._log,
             self,
             self._clock,
+            self._limits.turn_s,
             self._desk.budgets(self._state.key.org_id).turn.hard,
         )
 
@@ -419,8 +420,7 @@ class Turns:
     def _note_end(self, record: ResponseRecord) -> None:
         """The facts that rules ask for, as the next turn finds them."""
         state = self._state
-        if record.text:
-            state.agent = record.agent
+        state.agent = record.agent
         state.spent += record.nano
         if record.status == "failed":
             state.failures += 1

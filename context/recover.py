@@ -9,6 +9,11 @@ and what was recovered of its text goes into it.
 Each activation that goes on with a turn that may have begun begins with a leg of its own, whose
 number follows from `attempts`. Where one is missing, its activation may have said anything under it
 and lost it: the missing leg is put in as a restart, which no reader can take amiss.
+
+Legs within one activation, which tell of a change of provider, are not counted beforehand: one is
+known only by the journal. Lost with it and its host, an answer that went on elsewhere is merely cut
+a little further back. One that was begun anew is not made good: a screen shows the new beginning,
+the record goes on from the old one, and they differ until the screen is loaded anew.
 """
 
 from __future__ import annotations

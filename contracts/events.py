@@ -131,7 +131,9 @@ def numbered(record: ResponseRecord) -> Iterator[tuple[Kind, int, Any]]:
     for index in range(len(record.cuts) + 1):
         while legs and legs[0].cuts <= index:
             leg = legs.popleft()
-            yield "resumed", first_number_of(leg.number), leg
+            # What stood then may have been taken back by a later leg.
+            told = leg if leg.position <= start else leg._replace(position=start)
+            yield "resumed", first_number_of(leg.number), told
             number = number_after_resumed(leg.number, opened=index > 0)
         if index < len(record.cuts):
             length = record.cuts[index]

@@ -15,7 +15,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from contracts.commands import SessionKey
-from contracts.errors import TroupeError
+from contracts.errors import ProviderInterrupted, TroupeError
 from contracts.events import Event
 from contracts.ids import STATELESS, new_id
 from contracts.messages import ResponseRecord, Usage
@@ -137,6 +137,7 @@ class _Chat:
     async def _chunks(self, first: list[Event], quiet_s: float) -> AsyncGenerator[bytes, None]:
         head = self._chunk({"role": "assistant", "content": ""}, troupe=self._decision)
         text_chunk = self._text_template()
+        sent = 0
         events: list[Event] | None = first
         try:
             while True:
@@ -147,7 +148,11 @@ class _Chat:
                     head = b""
                     for event in events:
                         if event.kind == "delta":
+                            sent += len(event.data)
                             parts.append(text_chunk % orjson.dumps(event.data))
+                        elif event.kind == "resumed" and event.data.position < sent:
+                            yield b"".join([*parts, self._failure(_begun_anew()), _DONE])
+                            return
                         elif event.kind == "ended":
                             parts += self._last(event.data)
                     yield b"".join(parts)
@@ -192,6 +197,16 @@ class _Chat:
 
     def _failure(self, error: TroupeError) -> bytes:
         return b"data: %b\n\n" % orjson.dumps(error_body(error, self._call.request_id))
+
+
+def _begun_anew() -> TroupeError:
+    """This protocol has no word for taking text back, and two answers in one would be none."""
+    return ProviderInterrupted(
+        "The answer's provider failed, and the answer was begun anew elsewhere. Chat completions"
+        " cannot take back what was sent; ask again, or use the Responses API.",
+        code="answer_restarted",
+        retry_after=0,
+    )
 
 
 def _raise_failure(record: ResponseRecord) -> None:

@@ -19,13 +19,18 @@ LONGEST_WAIT_S = 1.0
 """A provider's own wish is honoured only as far as a person would wait."""
 
 
+SPENT = 0.95
+"""Of a turn's whole time: what fails later than that would not be complete in time either."""
+
+
 class Contract(NamedTuple):
-    """What one turn may do; see `actors.desk.Seat`."""
+    """What one turn may do; see `actors.desk.Seat`. `turn_s`: seconds it may take in all."""
 
     attempts: int
     retry_s: float
     retry_nano: int | None
     on_failure: FailurePolicy
+    turn_s: float
 
 
 class Failure(NamedTuple):
@@ -35,6 +40,7 @@ class Failure(NamedTuple):
         error: Why.
         heard: Text was let through to readers.
         requests: The turn has made, this one among them.
+        elapsed_s: Seconds since the turn began.
         silent_s: Seconds since the turn began, or since it lost an answer that had begun.
         extra_nano: Nano-dollars that requests after the first have cost.
         next_nano: What the next one will cost at least; 0 where nobody knows.
@@ -44,6 +50,7 @@ class Failure(NamedTuple):
     error: TroupeError
     heard: bool
     requests: int
+    elapsed_s: float
     silent_s: float
     extra_nano: int = 0
     next_nano: int = 0
@@ -76,7 +83,7 @@ def after(contract: Contract, failure: Failure) -> Again | GiveUp:
     # The last leg is kept for telling that nobody goes on.
     if failure.requests >= contract.attempts or failure.changes >= LEGS_OF_ATTEMPT - 2:
         return GiveUp("attempts")
-    if failure.silent_s >= contract.retry_s:
+    if failure.silent_s >= contract.retry_s or failure.elapsed_s >= SPENT * contract.turn_s:
         return GiveUp("time")
     budget = contract.retry_nano
     if budget is not None and failure.extra_nano + failure.next_nano > budget:

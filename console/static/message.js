@@ -9,6 +9,7 @@ const HEADLINES = {
   busy: "Too much at once",
   mailbox_full: "Too many messages are waiting in this chat",
   agent_busy: "This agent has too much to do",
+  agent_unavailable: "This agent has too much to do",
   host_full: "Troupe has too much to do",
   too_large: "That message is too long",
   message_too_long: "That message is too long",
@@ -127,7 +128,7 @@ class Answer {
   }
 
   update() {
-    const { text, status, decision, error, itemId, responseId } = this.#entry;
+    const { text, status, decision, error, moved, itemId, responseId } = this.#entry;
     const ended = status !== "waiting" && status !== "streaming";
     this.node.dataset.status = status;
     this.node.setAttribute("aria-busy", String(!ended));
@@ -135,7 +136,7 @@ class Answer {
     this.#view.update(text, ended);
 
     const said = ended && text !== "";
-    const shown = JSON.stringify([status, decision, error, said, itemId, responseId]);
+    const shown = JSON.stringify([status, decision, error, moved, said, itemId, responseId]);
     if (shown === this.#shown) return;
     this.#shown = shown;
     const name = decision?.agent ?? (ended ? "Agent" : "");
@@ -146,9 +147,9 @@ class Answer {
   }
 
   #footer(ended) {
-    const { status, decision, error } = this.#entry;
-    if (!ended) return [];
-    const below = [];
+    const { status, decision, error, moved } = this.#entry;
+    const below = moved ? [whereItWent(moved)] : [];
+    if (!ended) return below;
     if (status === "failed") below.push(trouble(error, ["retry", "Try again"]));
     if (status === "cancelled")
       below.push(mild("This answer was stopped.", ["retry", "Ask again"]));
@@ -205,6 +206,10 @@ function whyThisAgent({ agent, rule, reason }) {
 function whatItCost(dollars) {
   const words = dollars < 0.0001 ? "< $0.0001" : `$${dollars.toFixed(dollars < 0.1 ? 4 : 2)}`;
   return el("span", { class: "cost", title: "What this answer cost", text: words });
+/** A provider failed in the midst of the answer, and another endpoint took over. */
+function whereItWent({ to, anew }) {
+  const words = anew ? "Begun anew at " : "Went on at ";
+  return el("p", { class: "moved" }, words, el("b", { text: to }), ".");
 }
 
 /** @param {...[string, string]} actions Name and words of each button. */

@@ -18,6 +18,8 @@
  * @property {string|null} model The agent asked for, of a message from this page.
  * @property {{agent: string, rule: string, reason: string}|null} decision
  * @property {{code: string, message: string, request_id?: string}|null} error
+ * @property {{to: string, anew: boolean}|null} moved Of an answer whose provider failed: where it
+ *   went on last, or began anew.
  */
 
 const RUNNING = new Set(["waiting", "streaming"]);
@@ -237,13 +239,14 @@ export class Transcript {
   /** A turn's events begin here; those of an ended turn may carry its whole text even now. */
   #created({ response_id: responseId, response }) {
     const { decision = null } = fromResponse(response);
-    this.#answer(responseId, { status: "streaming", text: "", error: null, decision });
+    this.#answer(responseId, { status: "streaming", text: "", error: null, moved: null, decision });
   }
 
   /** The turn goes on elsewhere, from this place in its text. Positions count code points. */
-  #resumed({ response_id: responseId, position }) {
+  #resumed({ response_id: responseId, position, policy, to = null }) {
     const known = this.#find({ responseId, kind: "answer" });
     const entry = this.#answer(responseId, { status: "streaming" });
+    if (to !== null) entry.moved = { to, anew: policy === "restart" };
     entry.text = [...entry.text].slice(0, position).join("");
     return known ? entry : null;
   }
@@ -298,7 +301,7 @@ export class Transcript {
     const nothing = { itemId: null, responseId: null, clientId: null, model: null };
     const key = this.#nextKey;
     this.#nextKey += 1;
-    return { key, text: "", decision: null, error: null, ...nothing, ...facts };
+    return { key, text: "", decision: null, error: null, moved: null, ...nothing, ...facts };
   }
 }
 

@@ -10,6 +10,7 @@ import pytest
 from context.history import SUMMED_UP
 from contracts.errors import ProviderRateLimited, StoreUnavailable
 from contracts.money import Price
+from routing.endpoints import InOrder
 from tests.actors.conftest import Stage, ask
 from tests.support.runtime import (
     OneHost,
@@ -90,6 +91,24 @@ async def test_what_no_longer_fits_is_summed_up_and_shown_in_its_place(archive: 
     [(org, _, [charge], turns)] = archive.ledger.charged
     assert (org, turns) == ("org_default", 0)
     assert (charge.agent, charge.nano) == ("scribe", 1_000 + 2 * 4_000)
+
+
+async def test_it_is_asked_at_an_endpoint_whose_place_is_given_back(archive: Archive) -> None:
+    scribe = archive.runtime._desk.in_force.seats["scribe"]
+    assert isinstance(scribe.endpoints, InOrder)
+    for n in range(3):
+        await say(archive, f"{n} {LONG}")
+    await until_asked(archive.scribe)
+    archive.scribe.say(ProviderRateLimited("later"))
+    await say(archive, "go on")
+    await until_asked(archive.scribe, 2)
+    archive.scribe.answer("kept")
+    await until_kept(archive)
+    assert [what for _, what in scribe.endpoints.told] == [
+        "provider_rate_limited",
+        "spoke",
+        "done",
+    ]
 
 
 @pytest.mark.parametrize("where", ["model", "store"])

@@ -163,6 +163,18 @@ async def test_an_answer_begun_anew_elsewhere_is_shown_from_its_start(files: Pag
     assert seen["said"] == [["user", "Hi", "sent"], ["answer", "Hello", "completed"]]
 
 
+@pytest.mark.parametrize(("policy", "anew"), [("continue", False), ("restart", True)])
+async def test_where_an_answer_went_on_is_known(files: Page, policy: str, anew: bool) -> None:
+    moved = resumed(1, 4, "r1", 0 if anew else 4)
+    moved |= {"policy": policy, "from": "gpt/gpt-1", "to": "gpt/gpt-2"}
+    begun = [opened(True), accepted(1, "r1", "Hi"), created(2, "r1"), delta(3, "r1", "Help")]
+    seen = await follow(files, *begun, moved, delta(5, "r1", "ed"))
+    assert seen["entries"][1]["moved"] == {"to": "gpt/gpt-2", "anew": anew}
+    assert seen["said"][1] == ["answer", "ed" if anew else "Helped", "streaming"]
+    seen = await follow(files, *begun, {**moved, "policy": "stop", "to": None})
+    assert seen["entries"][1]["moved"] is None
+
+
 async def test_a_session_that_is_opened_anew_in_mid_socket_is_shown_as_it_is(files: Page) -> None:
     asked, said = item("msg_r1", "user", "Hi", "r1"), item("ans_r1", "assistant", "Hello", "r1")
     seen = await follow(

@@ -38,6 +38,7 @@ class Turn:
     input: list[Message]
     may_have_begun: bool = False
     number: int = 0
+    changes: int = 0
 
 
 @dataclass
@@ -155,15 +156,27 @@ class Host:
             self.end("failed")
 
     def _go_on(self, turn: Turn, policy: FailurePolicy, position: int) -> None:
+        self._resume(turn, policy, position, "host_lost", leg_of(turn.record.attempts, 0))
+
+    def _resume(
+        self, turn: Turn, policy: FailurePolicy, position: int, reason: str, number: int
+    ) -> None:
         record = turn.record
-        leg = Leg(
-            len(record.cuts), position, policy, "host_lost", self.epoch, leg_of(record.attempts, 0)
-        )
+        leg = Leg(len(record.cuts), position, policy, reason, self.epoch, number)
         record.legs.append(leg)
         record.cuts = cut_back(record.cuts, position)
         record.text = record.text[:position]
         self._say("resumed", turn, first_number_of(leg.number), leg)
         turn.number = number_after_resumed(leg.number, opened=bool(record.cuts))
+
+    def change(self, policy: FailurePolicy) -> None:
+        """The running turn's provider failed, and another one goes on; or nobody does."""
+        turn = self.running
+        assert turn is not None
+        turn.changes += 1
+        number = leg_of(turn.record.attempts, turn.changes)
+        position = 0 if policy == "restart" else len(turn.record.text)
+        self._resume(turn, policy, position, "provider_interrupted", number)
 
     def say(self, text: str) -> None:
         turn = self.running

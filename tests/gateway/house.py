@@ -30,6 +30,7 @@ from contracts.commands import SessionKey
 from contracts.errors import HostUnavailable
 from contracts.hosts import HostAddress
 from contracts.money import NO_BUDGETS, Budgets, Price
+from contracts.messages import FailurePolicy
 from contracts.tasks import spawn
 from gateway.app import build_app
 from gateway.drain import Drain
@@ -202,6 +203,7 @@ async def open_house(
     *,
     agents: dict[str, Agent] | None = None,
     answer_chars: int = 10_000,
+    on_failure: FailurePolicy = "continue",
     call_timeout_s: float = 5,
     reattach_s: float = 5,
     drain_s: float = 0,
@@ -233,6 +235,7 @@ async def open_house(
             budgets=budgets,
             price=price,
             ledger=memory.spending,
+            on_failure=on_failure,
         )
         stack.push_async_callback(runtime.close)
         hosts = Hosts(runtime)

@@ -132,7 +132,7 @@ async def test_a_failure_before_the_first_token_is_an_http_error(
 
 
 async def test_a_failure_after_it_is_told_in_band(house: House) -> None:
-    house.agent.say("so far", ProviderUnavailable("Away."))
+    house.agent.say("so far", ProviderUnavailable("Away."), ProviderUnavailable("Away."))
     said = ""
     with pytest.raises(openai.APIError) as caught:
         async for chunk in await house.client.chat.completions.create(
@@ -146,7 +146,7 @@ async def test_a_failure_after_it_is_told_in_band(house: House) -> None:
 
 
 async def test_a_failure_after_some_text_is_an_error_of_the_whole(house: House) -> None:
-    house.agent.say("so far", ProviderUnavailable("Away."))
+    house.agent.say("so far", ProviderUnavailable("Away."), ProviderUnavailable("Away."))
     with pytest.raises(openai.InternalServerError):
         await house.client.chat.completions.create(model="echo", messages=HELLO)
 

@@ -351,7 +351,8 @@ async def test_a_turn_that_waits_can_be_cancelled(house: House) -> None:
 
 
 async def test_a_failed_turn_is_a_failed_response(house: House) -> None:
-    house.agent.say("so ", ProviderUnavailable("The provider is away."))
+    away = ProviderUnavailable("The provider is away.")
+    house.agent.say("so ", away, away)
     response = await house.client.responses.create(model="echo", input="hi")
     assert response.status == "failed"
     assert response.error is not None

@@ -14,7 +14,7 @@ from actors.purse import Purse
 from actors.runtime import HostRuntime
 from contracts.agents import End, ModelRequest
 from contracts.commands import Command, SessionKey
-from contracts.errors import Conflict, Deposed, HostUnavailable, NotFound, ProviderError
+from contracts.errors import Conflict, Deposed, HostUnavailable, NotFound, TroupeError
 from contracts.events import Cursor, Event
 from contracts.hosts import Fleet, HostAddress
 from contracts.memory import Ledger, OpenTurn, SessionState, Summary
@@ -46,11 +46,11 @@ class ScriptedAgent:
 
     def __init__(self) -> None:
         self.requests: list[ModelRequest] = []
-        self.said: asyncio.Queue[str | End | ProviderError] = asyncio.Queue()
+        self.said: asyncio.Queue[str | End | TroupeError] = asyncio.Queue()
         self.closed = 0
         self.open = 0
 
-    def say(self, *items: str | End | ProviderError) -> None:
+    def say(self, *items: str | End | TroupeError) -> None:
         for item in items:
             self.said.put_nowait(item)
 
@@ -63,7 +63,7 @@ class ScriptedAgent:
         try:
             while True:
                 item = await self.said.get()
-                if isinstance(item, ProviderError):
+                if isinstance(item, TroupeError):
                     raise item
                 yield item
         finally:
@@ -338,6 +338,7 @@ def make_runtime(
     attempts: int = 2,
     max_answer_chars: int = 10_000,
     on_host_loss: FailurePolicy = "continue",
+    on_failure: FailurePolicy = "continue",
     on_busy: OnBusy = "queue",
     context_tokens: int = 4000,
     summarize_with: Mapping[str, str] | None = None,
@@ -357,6 +358,7 @@ def make_runtime(
             max_answer_chars,
             attempts=attempts,
             on_host_loss=on_host_loss,
+            on_failure=on_failure,
             on_busy=on_busy,
             summarize_with=(summarize_with or {}).get(name),
             summary_tokens=200,
