@@ -19,6 +19,6 @@
     report      table and JSON; `plot` draws, `facts` says on which machine
     proxy       the yardstick: what the job costs with no state at all
 
-Nothing here but `waker` and `decider` may import Troupe: it is measured from outside, as a client and as
-processes. What the parts measure and how: docs/bench.md.
+Nothing here but `waker` and `decider` may import Troupe: it is measured from outside, as a client
+and as processes. What the parts measure and how: docs/bench.md.
 """

@@ -29,8 +29,8 @@ from contracts.agents import Agent
 from contracts.commands import SessionKey
 from contracts.errors import HostUnavailable
 from contracts.hosts import HostAddress
-from contracts.money import NO_BUDGETS, Budgets, Price
 from contracts.messages import FailurePolicy
+from contracts.money import NO_BUDGETS, Budgets, Price
 from contracts.tasks import spawn
 from gateway.app import build_app
 from gateway.drain import Drain
