@@ -206,6 +206,8 @@ function whyThisAgent({ agent, rule, reason }) {
 function whatItCost(dollars) {
   const words = dollars < 0.0001 ? "< $0.0001" : `$${dollars.toFixed(dollars < 0.1 ? 4 : 2)}`;
   return el("span", { class: "cost", title: "What this answer cost", text: words });
+}
+
 /** A provider failed in the midst of the answer, and another endpoint took over. */
 function whereItWent({ to, anew }) {
   const words = anew ? "Begun anew at " : "Went on at ";

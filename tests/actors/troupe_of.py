@@ -10,6 +10,7 @@ from typing import Any
 
 from actors.desk import Desk, Hedge, InForce, Place, Seat
 from actors.limits import SessionLimits
+from actors.purse import Purse
 from actors.runtime import HostRuntime
 from contracts.commands import SessionKey, TurnRequest
 from contracts.errors import TroupeError
@@ -25,6 +26,7 @@ from tests.support.runtime import (
     SESSION_LIMITS,
     OneHost,
     ScriptedAgent,
+    UnitLedger,
     UnitMemory,
     make_link,
 )
@@ -134,7 +136,13 @@ class Company:
         seats["echo"] = Seat(**fields)
         self.desk = Desk(InForce(seats, compile_rules([RuleSpec("rest", "echo")], seats)))
         self.runtime = HostRuntime(
-            f"host_{id(self)}", self.memory, self.desk, LIMITS, session_limits, time.time
+            f"host_{id(self)}",
+            self.memory,
+            self.desk,
+            Purse(UnitLedger(), self.desk.budgets, time.time),
+            LIMITS,
+            session_limits,
+            time.time,
         )
         self.link: Link = make_link(OneHost(self.runtime), f"gw_{id(self)}")
         self.key: SessionKey = next(iter(self.memory.shelves), None) or self.memory.create()
