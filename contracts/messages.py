@@ -56,7 +56,7 @@ class Leg(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Tokens as the provider counted them; None where it did not say."""
+    """Tokens as the provider counted them; where it did not say, a charge's are estimated."""
 
     input_tokens: int
     output_tokens: int

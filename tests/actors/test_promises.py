@@ -1,7 +1,8 @@
 """One session against a model of the promises, with a crash between any two steps.
 
-The machine submits, talks, cancels, kills the host, lets the killed one live on as a ghost, wipes
-the journal, lets the store refuse, sends the session to sleep, and has devices leave and return.
+The machine submits, talks, cancels, lets providers fail, kills the host, lets the killed one live
+on as a ghost, wipes the journal, lets the store refuse, sends the session to sleep, and has devices
+leave and return.
 Whatever it did: nothing acknowledged is lost or answered twice, the order stands, and what every
 device shows is what the store holds.
 """
@@ -18,7 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from actors.runtime import HostRuntime
 from contracts.commands import Cancel, InputItem, Submit, TurnRequest
-from contracts.errors import StoreUnavailable
+from contracts.errors import (
+    ProviderError,
+    ProviderInterrupted,
+    ProviderRejected,
+    ProviderUnavailable,
+    StoreUnavailable,
+)
 from contracts.ids import RESPONSE, new_id
 from contracts.messages import ENDED
 from contracts.pace import Pace
@@ -34,6 +41,11 @@ _QUICK = type(LIMITS)(
     }
 )
 PATIENCE_S = 10.0
+_FAILURES = [
+    ProviderUnavailable("away", retry_after=0),
+    ProviderInterrupted("broke", retry_after=0),
+    ProviderRejected("no"),
+]
 
 
 class Promises(RuleBasedStateMachine):
@@ -43,6 +55,7 @@ class Promises(RuleBasedStateMachine):
         self.memory = UnitMemory()
         self.key = self.memory.create()
         self.policy: Any = "continue"
+        self.on_failure: Any = "continue"
         self.words = 0
         self.hosts: list[tuple[HostRuntime, ScriptedAgent]] = []
         self.devices: list[Device] = []
@@ -90,7 +103,12 @@ class Promises(RuleBasedStateMachine):
     async def new_host(self) -> None:
         agent = ScriptedAgent()
         runtime = make_runtime(
-            self.memory, {"echo": agent}, limits=_QUICK, on_host_loss=self.policy
+            self.memory,
+            {"echo": agent},
+            limits=_QUICK,
+            attempts=3,
+            on_host_loss=self.policy,
+            on_failure=self.on_failure,
         )
         self.hosts.append((runtime, agent))
         self.pending.clear()  # their answers died with the host: acknowledged they never were
@@ -100,9 +118,12 @@ class Promises(RuleBasedStateMachine):
 
     # -- steps ----------------------------------------------------------------------------------
 
-    @initialize(policy=st.sampled_from(["continue", "restart", "stop"]))
-    def begin(self, policy: str) -> None:
-        self.policy = policy
+    @initialize(
+        policy=st.sampled_from(["continue", "restart", "stop"]),
+        on_failure=st.sampled_from(["continue", "restart", "stop"]),
+    )
+    def begin(self, policy: str, on_failure: str) -> None:
+        self.policy, self.on_failure = policy, on_failure
         self.do(self._begin())
 
     async def _begin(self) -> None:
@@ -140,6 +161,10 @@ class Promises(RuleBasedStateMachine):
     @rule()
     def end(self) -> None:
         self.agent.answer()
+
+    @rule(error=st.sampled_from(_FAILURES))
+    def the_provider_fails(self, error: ProviderError) -> None:
+        self.agent.say(error)
 
     @rule()
     def wait(self) -> None:
@@ -218,6 +243,8 @@ class Promises(RuleBasedStateMachine):
             words = record.text.split()
             assert len(words) == len(set(words)), "a word stands twice"
             assert sum(record.cuts) == len(record.text)
+            numbers = [leg.number for leg in record.legs]
+            assert numbers == sorted(set(numbers)), "a leg's number was given out twice"
         for device in self.devices:
             for name, record in responses.items():
                 shown = device.texts.get(name, "")
