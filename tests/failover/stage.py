@@ -14,6 +14,7 @@ from typing import Any, cast
 import orjson
 
 from actors.desk import Desk, InForce, Place, Seat
+from actors.purse import Purse
 from actors.runtime import HostRuntime
 from agents.registry import build
 from agents.spec import AgentSpec
@@ -147,7 +148,10 @@ class Stage:
         rules = compile_rules([RuleSpec("rest", next(iter(seats)))], seats)
         limits = replace(LIMITS, sessions=len(seats))
         desk = Desk(InForce(seats, rules))
-        self.runtime = HostRuntime("host_stage", memory, desk, limits, SESSION_LIMITS, time.time)
+        purse = Purse(memory.spending, desk.budgets, time.time)
+        self.runtime = HostRuntime(
+            "host_stage", memory, desk, purse, limits, SESSION_LIMITS, time.time
+        )
         self.link: Link = make_link(OneHost(self.runtime))
 
     async def play(self) -> list[Played]:
