@@ -1,14 +1,14 @@
 """Rules: an ordered list of conditions and where each leads, the first match wins.
 
 `RuleSpec` is a rule as it was written: plain, picklable. `compile_rules` turns a list of them
-into a `RuleSet` once; `routing.faults` says everything that is wrong with one. A list that
+into a `RuleSet` once; `faults_in` says everything that is wrong with one. A list that
 compiles has an answer for every message: its last rule is unconditional.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,19 +20,6 @@ from routing.expressions import BadExpression, Expression, Failed, expression, t
 from routing.facts import Facts
 from routing.library import Library
 from routing.targets import Target, faults_of
-from routing.wording import shown
-
-__all__ = [
-    "Conditions",
-    "Fault",
-    "Rule",
-    "RuleSet",
-    "RuleSpec",
-    "Target",
-    "compile_rules",
-    "faults_in",
-    "shown",
-]
 
 MAX_RULES = 500
 MAX_REASONS = 8
@@ -68,10 +55,7 @@ class RuleSpec(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: the rule's index (None: the whole list), its name, the field.
-
-    Where agents fall back on each other in a circle, `name` is one of them, and the index None.
-    """
+    """One thing that is wrong: the rule's index (None: the whole list), its name, the field."""
 
     index: int | None
     name: str
@@ -163,7 +147,6 @@ def compile_rules(
     agents: Collection[str],
     *,
     version: str = SETTINGS_VERSION,
-    fallbacks: Mapping[str, Sequence[str]] | None = None,
     embedders: Collection[str] | None = None,
 ) -> RuleSet:
     """Compile a list once, to be used for every message.
@@ -173,14 +156,13 @@ def compile_rules(
             An `else` takes the rest of all that follow, whose rules are then left out.
         agents: The names of all agents.
         version: What decisions by these rules are to say.
-        fallbacks: By agent, the agents that it falls back on.
         embedders: What a semantic rule may name; None: not known here.
 
     Raises:
         InvalidRequest: `invalid_rules`; `details["faults"]` lists all that `faults_in` found.
     """
     compiled, library = list[Rule](), Library()
-    faults = list(_faults(specs, agents, fallbacks or {}, embedders, compiled, library))
+    faults = list(_faults(specs, agents, embedders, compiled, library))
     if faults:
         first = faults[0]
         where = f"rule {first.index} ({first.name}), {first.field}" if first.name else first.field
@@ -200,17 +182,15 @@ def faults_in(
     specs: Sequence[RuleSpec],
     agents: Collection[str],
     *,
-    fallbacks: Mapping[str, Sequence[str]] | None = None,
     embedders: Collection[str] | None = None,
 ) -> list[Fault]:
     """Everything that is wrong with a list of rules, in its order; see `compile_rules`."""
-    return list(_faults(specs, agents, fallbacks or {}, embedders, [], Library()))
+    return list(_faults(specs, agents, embedders, [], Library()))
 
 
 def _faults(
     specs: Sequence[RuleSpec],
     agents: Collection[str],
-    fallbacks: Mapping[str, Sequence[str]],
     embedders: Collection[str] | None,
     compiled: list[Rule],
     library: Library,
@@ -241,7 +221,6 @@ def _faults(
     elif all(spec.when is not None for spec in specs):
         reason = "must end with a rule whose `when` is `else`, so that every message has an agent"
         yield Fault(None, "", "rules", reason)
-    yield from circles(fallbacks)
 
 
 def _condition(
@@ -286,27 +265,3 @@ class _Reach:
             yield "when", f"can never match: rule `{self._asked[when]}` asks the same"
         else:
             self._asked[when] = spec.name
-
-
-def circles(fallbacks: Mapping[str, Sequence[str]]) -> Iterator[Fault]:
-    """Agents that fall back on each other until they come back to where they began."""
-    done: set[str] = set()
-    for begin in fallbacks:
-        path: list[str] = []
-        yield from _circle(begin, fallbacks, path, done)
-
-
-def _circle(
-    name: str, fallbacks: Mapping[str, Sequence[str]], path: list[str], done: set[str]
-) -> Iterator[Fault]:
-    if name in path:
-        way = " → ".join([*path[path.index(name) :], name])
-        yield Fault(None, path[-1], "fallbacks", f"comes back to where it began: {way}")
-        return
-    if name in done:
-        return
-    path.append(name)
-    for after in fallbacks.get(name, ()):
-        yield from _circle(after, fallbacks, path, done)
-    path.pop()
-    done.add(name)

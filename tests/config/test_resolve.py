@@ -9,7 +9,7 @@ import pytest
 from config.errors import SettingsError
 from config.load import load
 from config.resolve import resolve, rule_specs, simulated
-from routing.rules import Conditions
+from routing.conditions import Conditions
 
 SIMULATOR = "http://127.0.0.1:9000"
 

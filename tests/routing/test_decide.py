@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from contracts.decisions import Decision, RoutingInput
 from contracts.errors import UnknownModel
+from routing.conditions import Conditions
 from routing.decide import decide as decide_async
-from routing.rules import Conditions, RuleSpec, compile_rules
+from routing.rules import RuleSpec, compile_rules
 
 
 def decide(rules, agents, model, given, oracle=None) -> Decision:

@@ -8,7 +8,9 @@ import pytest
 
 from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
-from routing.rules import MAX_RULES, Conditions, Fault, RuleSpec, compile_rules, faults_in, shown
+from routing.conditions import Conditions
+from routing.rules import MAX_RULES, Fault, RuleSpec, compile_rules, faults_in
+from routing.wording import shown
 
 AGENTS = ("gpt", "gemini")
 ELSE = RuleSpec("rest", "gpt")

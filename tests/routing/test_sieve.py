@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.decisions import RoutingInput
+from routing.conditions import Conditions
 from routing.patterns import glob, keywords, regex
-from routing.rules import Conditions, RuleSpec, compile_rules
+from routing.rules import RuleSpec, compile_rules
 from routing.sieve import Sieve
 
 PATTERNS = [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from contracts.decisions import Classifier, Decision, Found, RoutingInput, Semantic
 from contracts.errors import ProviderTimeout
 from routing.decide import decide
-from routing.rules import Fault, RuleSpec, compile_rules, faults_in
+from routing.rules import RuleSpec, compile_rules, faults_in
 from routing.targets import MAX_EXAMPLES, Ask, Split, told
 
 AGENTS = ("gpt", "gemini", "local")
@@ -292,23 +292,6 @@ def test_a_target_that_cannot_be(target, field, reason):
 
 def test_a_classifier_may_lead_to_the_agent_that_it_asks():
     assert faults_in([RuleSpec("r", SORTED, "user.id != 'x'"), ELSE], AGENTS) == []
-
-
-@pytest.mark.parametrize(
-    ("fallbacks", "expected"),
-    [
-        ({"a": ("b", "c"), "b": ("c",), "c": ()}, []),
-        ({"a": ("a",)}, [("a", "comes back to where it began: a → a")]),
-        (
-            {"a": ("b",), "b": ("c",), "c": ("b",)},
-            [("c", "comes back to where it began: b → c → b")],
-        ),
-        ({"a": ("gone",), "d": ("a",)}, []),
-    ],
-)
-def test_agents_that_fall_back_in_a_circle(fallbacks, expected):
-    faults = faults_in([ELSE], AGENTS, fallbacks=fallbacks)
-    assert faults == [Fault(None, name, "fallbacks", reason) for name, reason in expected]
 
 
 def test_targets_in_words():

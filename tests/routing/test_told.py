@@ -8,9 +8,10 @@ import pytest
 
 from contracts.decisions import Decision, RoutingInput, Semantic
 from contracts.errors import UnknownModel
+from routing.conditions import Conditions
 from routing.explain import explain
 from routing.replay import MAX_CHANGES, StoredMessage, compare
-from routing.rules import Conditions, RuleSpec, compile_rules
+from routing.rules import RuleSpec, compile_rules
 from routing.targets import Ask
 
 AGENTS = ("gpt", "gemini", "local")
