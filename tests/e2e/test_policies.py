@@ -20,7 +20,7 @@ PLAIN = f"""
 agents:
   plain: {QUICK}
 rules:
-  - {{name: rest, when: else, agent: plain}}
+  - {{name: rest, when: else, agent: plain, sticky: false}}
 """
 POET = f"""
 agents:
@@ -28,7 +28,7 @@ agents:
   poet: {QUICK}
 rules:
   - {{name: verse, when: {{keywords: rhyme}}, agent: poet}}
-  - {{name: rest, when: else, agent: plain}}
+  - {{name: rest, when: else, agent: plain, sticky: false}}
 """
 COUNT = 6
 
