@@ -58,7 +58,9 @@ class Renewal:
             await _close(agents)
 
     async def _close_later(self, agents: Sequence[Agent]) -> None:
-        await self._sleep(self._settings.hosts.max_turn_s)
+        hosts = self._settings.hosts
+        # A turn that waits in a mailbox has its seat already.
+        await self._sleep(hosts.max_turn_s * (hosts.mailbox_size + 1))
         await _close(agents)
 
 

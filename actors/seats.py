@@ -94,6 +94,7 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
         _compiled(found.rules, seats),
         {org_id: _compiled(rules, seats) for org_id, rules in found.rules_of.items()},
         budgets=settings.budgets.plain(),
+        budgets_of={org_id: limits.plain() for org_id, limits in found.budgets_of.items()},
         tiers=found.tiers,
         revision=found.revision,
     )

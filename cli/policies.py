@@ -26,7 +26,10 @@ def show(api: Api, given: Namespace, out: Screen) -> None:
 
 
 def names(api: Api, given: Namespace, out: Screen) -> None:
-    _versions(api.get("policies"), given, out)
+    found = api.get("policies")
+    _versions(found, given, out)
+    if found["problem"] and not given.json:
+        out.line(f"not in force at this gateway: {found['problem']}", "bad")
 
 
 def versions(api: Api, given: Namespace, out: Screen) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 from pydantic import Field
 
 from config.agents import Agent
+from config.budgets import Budgets, Price, SpendingLimits
 from config.check import Finding, Parts, check
 from config.errors import Problem, did_you_mean
 from config.explain import unknown_key
@@ -45,6 +46,12 @@ class BaseDocument(Section):
     rules: tuple[Rule, ...] = Field(
         default=(), description="Rules before those of the settings; an `else` takes the rest."
     )
+    budgets: Budgets = Field(
+        default=Budgets(), description="Limits in place of the settings' own of that name."
+    )
+    prices: Table[Price] = Field(
+        default={}, description="Prices in place of the settings' own of that name."
+    )
 
 
 class OrganizationDocument(Section):
@@ -55,6 +62,9 @@ class OrganizationDocument(Section):
     )
     rules: tuple[Rule, ...] = Field(
         default=(), description="Rules before those for everybody; an `else` takes the rest."
+    )
+    budgets: Budgets = Field(
+        default=Budgets(), description="Limits in place of those for everybody of that name."
     )
 
 
@@ -88,9 +98,11 @@ class Effective:
     """What holds once the documents are laid over the settings.
 
     Args:
-        settings: With the agents that there are now, their keys included.
+        settings: With the agents that there are now, their keys included, and with the budgets and
+            prices of now.
         rules: For everybody who has none of their own.
         rules_of: By organization.
+        budgets_of: By organization, those for everybody included.
         tiers: By organization.
         versions: Of the documents in it, by scope.
         revision: Of the newest of them; 0: settings alone.
@@ -99,6 +111,7 @@ class Effective:
     settings: Settings
     rules: Rules
     rules_of: Mapping[str, Rules] = field(default_factory=dict[str, Rules])
+    budgets_of: Mapping[str, SpendingLimits] = field(default_factory=dict[str, SpendingLimits])
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
     versions: Mapping[str, int] = field(default_factory=dict[str, int])
     revision: int = 0
@@ -115,6 +128,8 @@ class _Document:
     agents: dict[str, Agent | None] = field(default_factory=dict[str, Agent | None])
     rules: dict[int, Rule] = field(default_factory=dict[int, Rule])
     whole_rules: bool = True
+    budgets: Budgets | None = None
+    prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
     tier: str = ""
 
     @property
@@ -139,21 +154,27 @@ def effective(
     base = next((one for one in parsed if one.scope == BASE), None)
     agents = _agents(settings, base, environ)
     everybody = _joined([base] if base else [], settings)
+    now = settings.model_copy(
+        update={
+            "agents": FrozenDict(agents),
+            "rules": everybody.rules,
+            "budgets": _limits(settings.budgets, base),
+            "prices": FrozenDict({**settings.prices, **(base.prices if base else {})}),
+        }
+    )
+    theirs = [one for one in parsed if one.scope != BASE]
     rules_of = {
-        one.scope: _joined([one, base] if base else [one], settings)
-        for one in parsed
-        if one.scope != BASE and one.rules
+        one.scope: _joined([one, base] if base else [one], settings) for one in theirs if one.rules
     }
-    by_scope = {one.scope: one for one in parsed}
-    problems = _problems(settings, agents, by_scope, everybody, rules_of)
+    budgets_of = {one.scope: _limits(now.budgets, one) for one in theirs if one.budgets}
+    problems = _problems(now, {one.scope: one for one in parsed}, everybody, rules_of, budgets_of)
     if problems:
         raise refused(problems)
     return Effective(
-        settings=settings.model_copy(
-            update={"agents": FrozenDict(agents), "rules": everybody.rules}
-        ),
+        settings=now,
         rules=everybody,
         rules_of=rules_of,
+        budgets_of=budgets_of,
         tiers={one.scope: one.tier for one in parsed if one.tier},
         versions={one.scope: one.policy.version for one in parsed},
         revision=max((one.policy.revision for one in parsed), default=0),
@@ -201,8 +222,12 @@ def _parsed(settings: Settings, policy: Policy) -> _Document:
             raw.problems.append(unknown_key(raw, (name,)))
         elif value is None:
             del raw.values[name]
+    if "budgets" in raw.values:
+        document.budgets = validated(raw, ("budgets",), Budgets)
     if policy.scope == BASE:
         _read_agents(document)
+        if "prices" in raw.values:
+            document.prices = validated(raw, ("prices",), Table[Price]) or {}
     elif "tier" in raw.values:
         document.tier = validated(raw, ("tier",), root.model_fields["tier"].annotation) or ""
         check_name(raw, ("tier",))
@@ -296,27 +321,32 @@ def _foreign_keys(
     so that whoever writes it can neither read a secret nor send one elsewhere.
     """
     for index, endpoint in enumerate(agent.endpoints):
-        provider_name = endpoint.provider or agent.provider
-        provider = settings.providers.get(provider_name)
-        if endpoint.api_key_env is None or provider is None:
+        title = endpoint.provider or agent.provider
+        if endpoint.api_key_env is None or title not in settings.providers:
             continue
-        allowed: set[tuple[str | None, str | None]] = {
-            (None, name) for name in provider.api_key_env
-        }
-        for known in settings.agents.values():
-            allowed |= {
-                (one.base_url, one.api_key_env)
-                for one in known.endpoints
-                if (one.provider or known.provider) == provider_name
-            }
-        # Where the environment gives the provider's address, settings that gave none have it now.
-        given = environ.get(provider.base_url_env)
-        allowed |= {(None, name) for address, name in allowed if given and address == given}
+        allowed = _known_keys(settings, title, environ)
         key = (*path, "endpoints", index, "api_key_env")
         if endpoint.api_key_env not in {name for _, name in allowed}:
             yield key, "must be a variable that the settings name for this provider"
         elif (endpoint.base_url, endpoint.api_key_env) not in allowed:
             yield key, "is not for this address; the settings name the addresses of each key"
+
+
+def _known_keys(
+    settings: Settings, title: str, environ: Mapping[str, str]
+) -> set[tuple[str | None, str | None]]:
+    """The addresses (None: the provider's own) and variables that the settings put together."""
+    provider = settings.providers[title]
+    allowed: set[tuple[str | None, str | None]] = {(None, name) for name in provider.api_key_env}
+    for agent in settings.agents.values():
+        allowed |= {
+            (one.base_url, one.api_key_env)
+            for one in agent.endpoints
+            if (one.provider or agent.provider) == title
+        }
+    # Where the environment gives the provider's address, settings that gave none have it by now.
+    given = environ.get(provider.base_url_env)
+    return allowed | {(None, name) for address, name in allowed if given and address == given}
 
 
 def _joined(documents: Sequence[_Document], settings: Settings) -> Rules:
@@ -339,30 +369,42 @@ def _joined(documents: Sequence[_Document], settings: Settings) -> Rules:
     return Rules(tuple(rules), tuple(origins), "+".join(named) or SETTINGS_VERSION)
 
 
+def _limits(under: SpendingLimits, document: _Document | None) -> SpendingLimits:
+    """The document's limits; what it does not say is as it is `under` it."""
+    budgets = document.budgets if document else None
+    if budgets is None:
+        return under
+    said = {name: getattr(budgets, name) for name in budgets.model_fields_set}
+    return under.model_copy(update=said)
+
+
 def _problems(
     settings: Settings,
-    agents: Mapping[str, Agent],
     documents: Mapping[str, _Document],
     everybody: Rules,
     rules_of: Mapping[str, Rules],
+    budgets_of: Mapping[str, SpendingLimits],
 ) -> list[Problem]:
+    """What is wrong with each document, and with what they make of the settings together."""
     problems = [problem for one in documents.values() for problem in one.raw.problems]
     whole = all(one.whole_rules for one in documents.values())
     base = documents.get(BASE)
     removed = {name for name, agent in (base.agents if base else {}).items() if agent is None}
-    names = list(dict.fromkeys([*agents, *(base.named if base else ())]))
+    names = list(dict.fromkeys([*settings.agents, *(base.named if base else ())]))
     names = [name for name in names if name not in removed]
-    for scope, rules in [(BASE, everybody), *rules_of.items()]:
+    sections = {
+        name: getattr(settings, name) for name in Settings.model_fields if name not in APART
+    }
+    for scope in (BASE, *dict.fromkeys([*rules_of, *budgets_of])):
+        rules = rules_of.get(scope, everybody)
         parts = Parts(
             settings.environment,
-            sections={
-                name: getattr(settings, name) for name in Settings.model_fields if name not in APART
-            },
+            sections={**sections, "budgets": budgets_of.get(scope, settings.budgets)},
             providers=dict(settings.providers),
             provider_names=list(settings.providers),
             embedders=dict(settings.embedders),
             embedder_names=list(settings.embedders),
-            agents=dict(agents),
+            agents=dict(settings.agents),
             agent_names=names,
             rules=dict(enumerate(rules.rules)),
             rule_sources={at: origin.scope for at, origin in enumerate(rules.origins)},
@@ -371,7 +413,7 @@ def _problems(
         problems += [
             _placed(finding, scope, rules, documents, removed)
             for finding in check(parts)
-            if scope == BASE or finding.key[:1] == ("rules",)
+            if scope == BASE or finding.key[:1] in (("rules",), ("prices",))
         ]
     return problems
 
@@ -399,8 +441,14 @@ def _placed(
             key = ("agents", agent)
             reason = f"cannot be removed: rule `{rule.name}` of the settings names it"
     document = documents.get(BASE if key[:1] == ("agents",) else scope)
-    if document is None or key[:2] not in document.raw.sources:
-        return Problem(scope, dotted(key), f"{reason} (in the settings)")
+    if document is None:
+        return Problem(scope, dotted(key), reason)
+    if key[:1] == ("prices",):
+        # It lacks what it does not say: what made that a problem is what it does say.
+        said = [(name,) for name in ("budgets", "prices", "agents") if name in document.raw.values]
+        return Problem(document.raw.source(said[0] if said else key), dotted(key), reason)
+    if key[:2] not in document.raw.sources:
+        reason += " (in the settings)"
     return Problem(document.raw.source(key), dotted(key), reason)
 
 

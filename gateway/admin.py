@@ -49,10 +49,18 @@ _VERSION = re.compile(r"\d+")
 
 @router.get("/admin/v1/policies", operation_id="listPolicies", responses=ok(PolicyList))
 async def list_all(call: Operator) -> Response:
-    """The newest version of each scope, the base's first."""
-    policies = await call.services.rulebook.store.newer(0)
+    """The newest version of each scope, the base's first, and what is in force at this gateway."""
+    rulebook = call.services.rulebook
+    policies = await rulebook.store.newer(0)
     policies.sort(key=lambda policy: (policy.scope != BASE, policy.scope))
-    return answer({"object": "list", "data": [_version_object(policy) for policy in policies]})
+    return answer(
+        {
+            "object": "list",
+            "data": [_version_object(policy) for policy in policies],
+            "revision": rulebook.watch.revision,
+            "problem": rulebook.watch.problem,
+        }
+    )
 
 
 @router.get(_PATH, operation_id="retrievePolicy", responses=ok(PolicyObject))

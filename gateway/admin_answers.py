@@ -29,13 +29,18 @@ class PolicyObject(VersionObject):
     text: str
 
 
-class PolicyList(Shape):
+class VersionList(Shape):
+    """The newest first."""
+
     object: Literal["list"]
     data: list[VersionObject]
 
 
-class VersionList(PolicyList):
-    """The newest first."""
+class PolicyList(VersionList):
+    """The newest of each scope."""
+
+    revision: Count = Field(description="Of what is in force at this gateway.")
+    problem: str | None = Field(description="Why what is newest is not in force there.")
 
 
 class PutObject(Shape):

@@ -19,12 +19,13 @@ from config.load import load
 from config.settings import Settings
 from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
+from contracts.money import Price, nano
 from contracts.policies import BASE, Policy
 
 SETTINGS = load({"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"})
 POET = "agents:\n  poet: {provider: openai, model: %s}\n"
 TO_POET = "rules:\n  - {name: verse, when: {keywords: rhyme}, agent: poet}\n"
-TURN_S = SETTINGS.hosts.max_turn_s
+LAST_S = SETTINGS.hosts.max_turn_s * (SETTINGS.hosts.mailbox_size + 1)
 
 
 def base(text: str, version: int = 1) -> Policy:
@@ -85,6 +86,22 @@ async def test_an_organization_s_rules_are_its_own(stage: Stage) -> None:
     assert (stage.desk.tier("org_a"), stage.desk.tier("org_b")) == ("gold", "")
 
 
+async def test_budgets_and_prices_change_and_endpoints_stay(stage: Stage) -> None:
+    gpt = stage.adapter("gpt")
+    text = (
+        "budgets: {session: {hard_usd: 2}}\nprices: {gpt-5.4-mini: {input_usd: 1, output_usd: 3}}"
+    )
+    theirs = Policy("org_a", 1, 2, "budgets: {session: {hard_usd: 5}}", 0.0)
+    await stage.renewal.apply([base(text), theirs])
+    assert stage.desk.budgets("org_b").session.hard == nano(2)
+    assert stage.desk.budgets("org_a").session.hard == nano(5)
+    seat = stage.desk.seat("gpt")
+    assert seat is not None
+    assert seat.first.price == Price(1, 3)
+    assert stage.adapter("gpt") is gpt
+    assert stage.waits == []
+
+
 async def test_agents_that_did_not_change_are_kept_with_all_that_is_known_of_them(
     stage: Stage,
 ) -> None:
@@ -105,7 +122,7 @@ async def test_an_adapter_that_was_left_is_closed_once_no_turn_can_have_it(stage
     await stage.renewal.apply([base("", 2)])
     await asyncio.sleep(0)
     ((seconds, over),) = stage.waits
-    assert seconds == TURN_S
+    assert seconds == LAST_S
     assert not poet._closed, "a turn may still be speaking with it"
     over.set()
     while not poet._closed:

@@ -10,6 +10,7 @@ import pytest
 from config.load import load
 from config.policies import Effective, effective
 from config.settings import Settings
+from contracts import money
 from contracts.errors import InvalidRequest
 from contracts.policies import BASE, Policy
 
@@ -184,6 +185,7 @@ def test_a_document_reads_no_secret_and_sends_none_elsewhere(settings: Settings)
         ("api_key_env: TROUPE_ADMIN_KEY", "api_key_env"),
         ("api_key_env: GEMINI_API_KEY", "api_key_env"),
         ("api_key_env: OPENAI_API_KEY, base_url: 'http://mine.example'", "api_key_env"),
+        ("api_key_env: OPENAI_API_KEY, provider: gemini, model: x", "api_key_env"),
     ):
         found = problems(
             settings, policy(BASE, OTHER_KEY % entry), OPENAI_API_KEY="sk-2", HOME="here"
@@ -240,4 +242,70 @@ def test_a_rule_asks_only_embedders_that_there_are(settings: Settings) -> None:
         "base",
         5,
         "rules[0].semantic.embedder",
+    )
+
+
+# -- money ---------------------------------------------------------------------------------------
+
+
+def test_budgets_lie_over_each_other_limit_by_limit() -> None:
+    settings = load({**SIMULATOR, "TROUPE_BUDGETS__SESSION__HARD_USD": "9"})
+    documents = [
+        policy(BASE, "budgets: {user_day: {soft_usd: 1, hard_usd: 2}, turn: {hard_usd: 0.5}}"),
+        policy("org_a", "budgets: {user_day: {hard_usd: 5}, org_month: {soft_usd: 100}}"),
+        policy("org_b", "tier: gold"),
+    ]
+    found = effective(settings, documents, {})
+    usd = money.nano
+    everybody = money.Budgets(
+        turn=money.Limit(None, usd(0.5)),
+        session=money.Limit(None, usd(9)),
+        user_day=money.Limit(usd(1), usd(2)),
+    )
+    assert found.settings.budgets.plain() == everybody
+    assert {org_id: limits.plain() for org_id, limits in found.budgets_of.items()} == {
+        "org_a": everybody._replace(
+            user_day=money.Limit(None, usd(5)), org_month=money.Limit(usd(100), None)
+        )
+    }
+
+
+def test_prices_are_added_and_replaced(settings: Settings) -> None:
+    text = (
+        "prices:\n  verse: {input_usd: 1, output_usd: 2}\n"
+        "  gpt-5.4-mini: {input_usd: 0, output_usd: 0}\n"
+    )
+    prices = effective(settings, [policy(BASE, text)], {}).settings.prices
+    assert prices["verse"].plain() == money.Price(1, 2)
+    assert prices["gpt-5.4-mini"].plain() == money.Price(0, 0)
+    assert prices.keys() == settings.prices.keys() | {"verse"}
+
+
+def test_where_spending_is_limited_what_it_costs_must_be_said(settings: Settings) -> None:
+    theirs = policy("org_a", "tier: gold\nbudgets: {user_day: {hard_usd: 5}}\n")
+    (found,) = problems(settings, policy(BASE, POET), theirs)
+    assert found[:3] == ("org_a", 2, "prices")
+    assert "what verse of agent poet costs" in found[3]
+    priced = POET + "prices: {verse: {input_usd: 1, output_usd: 2}}\n"
+    assert effective(settings, [policy(BASE, priced), theirs], {})
+    limited = load({**SIMULATOR, "TROUPE_BUDGETS__SESSION__HARD_USD": "9"})
+    assert problems(limited, policy(BASE, "\n" + POET))[0][:3] == ("base", 2, "prices")
+
+
+def test_money_that_makes_no_sense(settings: Settings) -> None:
+    text = (
+        "budgets:\n  user_day: {soft_usd: 2, hard_usd: 1}\n  user_week: {hard_usd: 1}\n"
+        "prices:\n  x: {input_usd: 1}\n"
+    )
+    found = problems(settings, policy(BASE, text))
+    assert [one[1:3] for one in found] == [
+        (2, "budgets.user_day.hard_usd"),
+        (3, "budgets.user_week"),
+        (5, "prices.x.output_usd"),
+    ]
+    assert problems(settings, policy("org_a", "prices: {}"))[0][:3] == ("org_a", 1, "prices")
+    assert problems(settings, policy(BASE, "budgets: {refresh_s: 1}"))[0][:3] == (
+        "base",
+        1,
+        "budgets.refresh_s",
     )

@@ -87,7 +87,12 @@ async def test_where_nobody_has_put_one_it_is_empty(house: House) -> None:
     answer = await house.http.get(BASE)
     assert answer.json()["version"] == 0
     assert answer.json()["text"] == ""
-    assert (await house.http.get("/admin/v1/policies")).json()["data"] == []
+    assert (await house.http.get("/admin/v1/policies")).json() == {
+        "object": "list",
+        "data": [],
+        "revision": 0,
+        "problem": None,
+    }
 
 
 async def test_a_new_agent_is_there_at_once_and_gone_with_a_rollback(house: House) -> None:
@@ -164,6 +169,22 @@ async def test_a_check_says_what_would_hold_and_changes_nothing(house: House) ->
     assert (await house.http.get(BASE)).json()["version"] == 0
     bad = await house.http.post(f"{BASE}/check", content="agents: [")
     assert bad.json()["error"]["problems"][0]["line"] == 1
+
+
+async def test_a_gateway_that_cannot_have_a_policy_goes_on_and_says_so(
+    house: House, stores: Stores
+) -> None:
+    """As one whose environment lacks what another's has; here somebody wrote past the gateways."""
+    revision = (await put(house, POET)).json()["revision"]
+    await house.memory.policies.put("base", "agents: [")
+    await house.rulebook.watch.look()
+    listed = (await house.http.get("/admin/v1/policies")).json()
+    assert listed["revision"] == revision
+    assert "is not valid YAML" in listed["problem"]
+    assert [row["version"] for row in listed["data"]] == [2]
+    assert await models(house) == ["echo", "other", "poet", "auto"]
+    assert (await put(house, POET)).status_code == 200, "what is put mends it"
+    assert (await house.http.get("/admin/v1/policies")).json()["problem"] is None
 
 
 @pytest.mark.parametrize("tag", ['"1"', "1"])
