@@ -261,6 +261,7 @@ async def open_house(
             memory.timetable,
             Drain(drain_s),
             memory.routes,
+            memory.spending,
         )
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(
