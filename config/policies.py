@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 from pydantic import Field
 
 from config.agents import Agent
+from config.budgets import Budgets, Price, SpendingLimits
 from config.check import Finding, Parts, check
 from config.errors import Problem, did_you_mean
 from config.explain import unknown_key
@@ -26,6 +27,7 @@ from config.resolve import rule_spec
 from config.rules import ELSE, Rule
 from config.settings import Settings
 from config.values import FrozenDict, Name, Section, Table
+from contracts import money
 from contracts.errors import InvalidRequest
 from contracts.policies import BASE, Policy
 from routing.rules import SETTINGS, SETTINGS_VERSION, RuleSpec
@@ -45,6 +47,10 @@ class BaseDocument(Section):
     rules: tuple[Rule, ...] = Field(
         default=(), description="Rules before those of the settings; an `else` takes the rest."
     )
+    budgets: Budgets = Field(default=Budgets(), description="Each in place of the settings' own.")
+    prices: Table[Price] = Field(
+        default={}, description="What models cost, each in place of the settings' own."
+    )
 
 
 class OrganizationDocument(Section):
@@ -56,6 +62,7 @@ class OrganizationDocument(Section):
     rules: tuple[Rule, ...] = Field(
         default=(), description="Rules before those for everybody; an `else` takes the rest."
     )
+    budgets: Budgets = Field(default=Budgets(), description="Each in place of everybody's.")
 
 
 class Origin(NamedTuple):
@@ -88,10 +95,12 @@ class Effective:
     """What holds once the documents are laid over the settings.
 
     Args:
-        settings: With the agents that there are now, their keys included.
+        settings: With the agents that there are now, their keys included, what models cost and what
+            may be spent.
         rules: For everybody who has none of their own.
         rules_of: By organization.
         tiers: By organization.
+        budgets_of: By organization that has its own: all that hold for it.
         versions: Of the documents in it, by scope.
         revision: Of the newest of them; 0: settings alone.
     """
@@ -100,6 +109,7 @@ class Effective:
     rules: Rules
     rules_of: Mapping[str, Rules] = field(default_factory=dict[str, Rules])
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
+    budgets_of: Mapping[str, money.Budgets] = field(default_factory=dict[str, money.Budgets])
     versions: Mapping[str, int] = field(default_factory=dict[str, int])
     revision: int = 0
 
@@ -116,6 +126,8 @@ class _Document:
     rules: dict[int, Rule] = field(default_factory=dict[int, Rule])
     whole_rules: bool = True
     tier: str = ""
+    budgets: Budgets = field(default_factory=Budgets)
+    prices: Mapping[str, Price] = field(default_factory=dict[str, Price])
 
     @property
     def scope(self) -> str:
@@ -138,6 +150,15 @@ def effective(
     parsed = [_parsed(settings, policy) for policy in documents]
     base = next((one for one in parsed if one.scope == BASE), None)
     agents = _agents(settings, base, environ)
+    if base is not None:
+        prices = FrozenDict({**settings.prices, **base.prices})
+        budgets = base.budgets.over(settings.budgets)
+        settings = settings.model_copy(update={"prices": prices, "budgets": budgets})
+    limits = {
+        one.scope: one.budgets.over(settings.budgets)
+        for one in parsed
+        if one.scope != BASE and one.budgets.model_fields_set
+    }
     everybody = _joined([base] if base else [], settings)
     rules_of = {
         one.scope: _joined([one, base] if base else [one], settings)
@@ -146,6 +167,8 @@ def effective(
     }
     by_scope = {one.scope: one for one in parsed}
     problems = _problems(settings, agents, by_scope, everybody, rules_of)
+    for scope, own in limits.items():
+        problems += _priceless(settings, agents, by_scope[scope], own)
     if problems:
         raise refused(problems)
     return Effective(
@@ -155,6 +178,7 @@ def effective(
         rules=everybody,
         rules_of=rules_of,
         tiers={one.scope: one.tier for one in parsed if one.tier},
+        budgets_of={scope: own.plain() for scope, own in limits.items()},
         versions={one.scope: one.policy.version for one in parsed},
         revision=max((one.policy.revision for one in parsed), default=0),
     )
@@ -207,6 +231,10 @@ def _parsed(settings: Settings, policy: Policy) -> _Document:
         document.tier = validated(raw, ("tier",), root.model_fields["tier"].annotation) or ""
         check_name(raw, ("tier",))
     _read_rules(document)
+    if "budgets" in raw.values:
+        document.budgets = validated(raw, ("budgets",), Budgets) or document.budgets
+    if "prices" in raw.values and policy.scope == BASE:
+        document.prices = validated(raw, ("prices",), Table[Price]) or document.prices
     return document
 
 
@@ -374,6 +402,20 @@ def _problems(
             if scope == BASE or finding.key[:1] == ("rules",)
         ]
     return problems
+
+
+def _priceless(
+    settings: Settings, agents: Mapping[str, Agent], document: _Document, budgets: SpendingLimits
+) -> list[Problem]:
+    """Where an organization's own limits would not see what models cost."""
+    raw = document.raw
+    parts = Parts(
+        settings.environment,
+        sections={"budgets": budgets, "prices": cast("Any", settings.prices)},
+        agents=dict(agents),
+    )
+    found = [finding for finding in check(parts) if finding.key == ("prices",)]
+    return [Problem(raw.source(("budgets",)), "budgets", one.reason) for one in found]
 
 
 def _placed(

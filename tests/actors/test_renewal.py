@@ -19,6 +19,7 @@ from config.load import load
 from config.settings import Settings
 from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
+from contracts.money import NO_BUDGETS, Budgets, Limit, Price
 from contracts.policies import BASE, Policy
 
 SETTINGS = load({"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"})
@@ -151,3 +152,18 @@ async def test_what_an_adapter_refuses_leaves_nothing_behind(
         await stage.renewal.apply([base(POET % "verse" + "  odd: {provider: openai, model: x}\n")])
     assert stage.desk.in_force is before
     assert POOL._clients == pools, "what was made for it is given back"
+
+
+async def test_new_prices_and_budgets_hold_and_endpoints_stay_as_they_are(stage: Stage) -> None:
+    before, adapter = stage.desk.seat("gpt"), stage.adapter("gpt")
+    assert before is not None
+    text = "prices:\n  gpt-5.4-mini: {input_usd: 1, output_usd: 2}\n"
+    acme = Policy("org_acme", 1, 2, "budgets: {user_day: {hard_usd: 1}}", 0.0)
+    await stage.renewal.apply([base(text), acme])
+    after = stage.desk.seat("gpt")
+    assert after is not None
+    assert after.first.price == Price(1, 2)
+    assert stage.adapter("gpt") is adapter
+    assert after.endpoints is before.endpoints
+    assert stage.desk.budgets("org_acme") == Budgets(user_day=Limit(hard=1_000_000_000))
+    assert stage.desk.budgets("org_other") == NO_BUDGETS

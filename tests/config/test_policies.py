@@ -11,6 +11,7 @@ from config.load import load
 from config.policies import Effective, effective
 from config.settings import Settings
 from contracts.errors import InvalidRequest
+from contracts.money import NANO, Budgets, Limit
 from contracts.policies import BASE, Policy
 
 SIMULATOR = {"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"}
@@ -241,3 +242,54 @@ def test_a_rule_asks_only_embedders_that_there_are(settings: Settings) -> None:
         5,
         "rules[0].semantic.embedder",
     )
+
+
+# -- money ---------------------------------------------------------------------------------------
+
+CHEAP = (
+    "prices:\n  gpt-5.4-mini: {input_usd: 9, output_usd: 9}\n"
+    "  verse: {input_usd: 1, output_usd: 1}\n"
+)
+
+
+def test_prices_and_budgets_take_the_place_of_the_settings(settings: Settings) -> None:
+    base = policy(
+        BASE, f"{POET}{CHEAP}budgets:\n  org_day: {{hard_usd: 5}}\n  turn: {{soft_usd: 1}}"
+    )
+    acme = policy("org_acme", "budgets:\n  org_day: {soft_usd: 2}\n")
+    found = effective(settings, [base, acme], {})
+    prices = {name: price.input_usd for name, price in found.settings.prices.items()}
+    assert prices == {"gpt-5.4-mini": 9, "gemini-3.8-flash": 0.5, "verse": 1}
+    everybody = found.settings.budgets.plain()
+    assert everybody == Budgets(turn=Limit(soft=NANO), org_day=Limit(hard=5 * NANO))
+    assert found.budgets_of == {"org_acme": everybody._replace(org_day=Limit(soft=2 * NANO))}
+    assert effective(settings, [base], {}).budgets_of == {}
+
+
+@pytest.mark.parametrize(
+    ("scope", "text", "line", "where"),
+    [
+        (BASE, "budgets:\n  org_day: {soft_usd: 2, hard_usd: 1}\n", 2, "budgets.org_day.hard_usd"),
+        ("org_acme", "budgets:\n  org_week: {hard_usd: 1}\n", 2, "budgets.org_week"),
+        (BASE, "budgets:\n  refresh_s: 1\n", 2, "budgets.refresh_s"),
+        (BASE, "prices:\n  verse: {input_usd: 1}\n", 2, "prices.verse.output_usd"),
+        ("org_acme", "prices:\n  verse: {input_usd: 1, output_usd: 1}\n", 1, "prices"),
+    ],
+)
+def test_money_that_makes_no_sense_is_refused_with_its_line(
+    settings: Settings, scope: str, text: str, line: int, where: str
+) -> None:
+    [problem] = problems(settings, policy(scope, text))
+    assert problem[:3] == (scope, line, where)
+
+
+def test_a_limit_asks_that_every_model_has_a_price(settings: Settings) -> None:
+    reason = "must say what verse of agent poet costs, since budgets has limits"
+    limit = "budgets:\n  org_day: {soft_usd: 1}\n"
+    [problem] = problems(settings, policy(BASE, POET + limit))
+    assert problem[3].startswith(reason)
+    [problem] = problems(settings, policy(BASE, POET), policy("org_acme", limit))
+    assert problem == ("org_acme", 1, "budgets", reason)
+    priced = POET.replace("verse}", "verse, endpoints: [{price: {input_usd: 1, output_usd: 1}}]}")
+    assert effective(settings, [policy(BASE, priced), policy("org_acme", limit)], {}).budgets_of
+    assert effective(settings, [policy(BASE, POET + CHEAP + limit)], {})
