@@ -53,6 +53,7 @@ SETTINGS = load(
             }
         ),
         "TROUPE_RULES": '[{"name": "rest", "when": "else", "agent": "echo"}]',
+        "TROUPE_PRICES": '{"m": {"input_usd": 1, "output_usd": 4}}',
     }
 )
 """What the gateway believes its agents to be; the host's are scripted."""
