@@ -12,7 +12,7 @@ from agents.spec import AgentSpec
 from agents.streaming import StreamingAgent
 from config.resolve import EndpointSpec, endpoints_of
 from contracts.limits import RateLimits
-from contracts.money import Price, nano
+from contracts.money import nano
 from routing.endpoints import Balanced, Endpoint
 from routing.health import HEALTH, Capacity, Health, HealthBook, identity
 
@@ -20,15 +20,11 @@ if TYPE_CHECKING:
     from config.agents import Agent as Definition
     from config.settings import Settings
 
-PriceOf = Callable[[str, str], Price | None]
-"""The price of a provider's model, where it is known."""
-
 
 def seat_of(
     settings: Settings,
     name: str,
     definition: Definition,
-    prices: PriceOf | None = None,
     health: HealthBook = HEALTH,
 ) -> Seat:
     """The seat of one agent, whether or not it is the settings' own. Imports the SDKs in use.
@@ -37,7 +33,6 @@ def seat_of(
         settings: Where providers live, and what bounds every turn.
         name: As callers say it.
         definition: The agent.
-        prices: None: nothing is known.
         health: What this process knows of endpoints.
 
     Raises:
@@ -55,8 +50,7 @@ def seat_of(
         if isinstance(adapter, StreamingAgent):
             adapter.on_limits = _hears_limits(known)
             silent = adapter.silent
-        price = prices(spec.provider, spec.model) if prices else None
-        places[spec.name] = Place(spec.name, adapter, spec.model, price, spec.continues)
+        places[spec.name] = Place(spec.name, adapter, spec.model, spec.price, spec.continues)
         facts = {"agent": name, "model": spec.model, "region": spec.region}
         endpoints.append(Endpoint(spec.name, known, spec.weight, silent, facts))
     hedge = definition.hedge

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
+from config.budgets import Price
 from config.values import (
     BaseUrl,
     Name,
@@ -90,6 +91,9 @@ class Endpoint(Section):
         default=None,
         description="Tokens in any minute, likewise: a request counts its input and the most it "
         "may be answered, until it is known what it came to.",
+    )
+    price: Price | None = Field(
+        default=None, description="What its model costs there. None: see `prices`."
     )
     continues: bool = Field(
         default=True,

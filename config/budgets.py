@@ -6,7 +6,7 @@ The same shapes stand in the settings and in the policies that operators put whi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from config.values import Number, Positive, Seconds, Section
 from contracts import money
 
+B = TypeVar("B", bound="Budgets")
 Dollars = Annotated[Number, Field(ge=0, le=1e9)]
 
 
@@ -71,10 +72,15 @@ class Budgets(Section):
     org_day: Limit = Field(default=Limit(), description="One organization, today.")
     org_month: Limit = Field(default=Limit(), description="One organization, this month.")
 
-    def plain(self, under: money.Budgets = money.NO_BUDGETS) -> money.Budgets:
-        """As hosts take them; what is not said here is as it is `under` them."""
-        said = {name for name in money.Budgets._fields if name in self.model_fields_set}
-        return under._replace(**{name: getattr(self, name).plain() for name in said})
+    def over(self, under: B) -> B:
+        """Those of `under`, but for what is said here."""
+        return under.model_copy(
+            update={name: getattr(self, name) for name in self.model_fields_set}
+        )
+
+    def plain(self) -> money.Budgets:
+        """As hosts take them."""
+        return money.Budgets(*(getattr(self, name).plain() for name in money.Budgets._fields))
 
 
 class SpendingLimits(Budgets):

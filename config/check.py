@@ -323,7 +323,8 @@ def _prices(parts: Parts) -> Iterator[Finding]:
     for name, agent in parts.agents.items():
         for endpoint in agent.endpoints:
             model = endpoint.model or agent.model
-            if price_of(prices, agent.provider, model) is None:
+            provider = endpoint.provider or agent.provider
+            if endpoint.price is None and price_of(prices, provider, model) is None:
                 reason = f"must say what {model} of agent {name} costs, since budgets has limits"
                 yield Finding(("prices",), reason)
 

@@ -372,10 +372,7 @@ def _joined(documents: Sequence[_Document], settings: Settings) -> Rules:
 def _limits(under: SpendingLimits, document: _Document | None) -> SpendingLimits:
     """The document's limits; what it does not say is as it is `under` it."""
     budgets = document.budgets if document else None
-    if budgets is None:
-        return under
-    said = {name: getattr(budgets, name) for name in budgets.model_fields_set}
-    return under.model_copy(update=said)
+    return under if budgets is None else budgets.over(under)
 
 
 def _problems(

@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.agents import Agent
+from config.budgets import prices_of
 from config.errors import Problem, SettingsError
 from config.rules import ELSE, OneOrMore, Rule, When
 from config.settings import Settings
 from contracts.decisions import Classifier, Semantic
+from contracts.money import Price
 from routing.conditions import Conditions
+from routing.prices import price_of
 from routing.rules import SETTINGS, RuleSpec
 from routing.targets import Ask, Split, Target
 
@@ -38,6 +41,7 @@ class EndpointSpec:
     requests_per_minute: int | None
     tokens_per_minute: int | None
     continues: bool
+    price: Price | None
 
 
 def resolve(
@@ -69,6 +73,7 @@ def endpoints_of(
     if simulator is None and agent.needs_simulator:
         raise SettingsError([_no_simulator([name])])
     specs: list[EndpointSpec] = []
+    prices = prices_of(settings.prices)
     for title, endpoint in zip(agent.endpoint_names(name), agent.endpoints, strict=True):
         provider_name = endpoint.provider or agent.provider
         provider = settings.providers[provider_name]
@@ -78,11 +83,13 @@ def endpoints_of(
         else:
             base_url = endpoint.base_url or provider.base_url
             api_key = endpoint.api_key.get_secret_value() if endpoint.api_key else None
+        model = endpoint.model or agent.model
+        found = price_of(prices, provider_name, model)
         specs.append(
             EndpointSpec(
                 name=title,
                 provider=provider_name,
-                model=endpoint.model or agent.model,
+                model=model,
                 base_url=base_url,
                 api=agent.api if provider_name == agent.provider else None,
                 api_key=api_key,
@@ -93,6 +100,7 @@ def endpoints_of(
                 requests_per_minute=endpoint.requests_per_minute,
                 tokens_per_minute=endpoint.tokens_per_minute,
                 continues=endpoint.continues,
+                price=endpoint.price.plain() if endpoint.price else found,
             )
         )
     return tuple(specs)

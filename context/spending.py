@@ -14,7 +14,7 @@ from typing import NamedTuple
 from context.gather import Gatherer
 from context.postgres import Postgres, known
 from context.text import storable
-from contracts.money import Charge, Spent, day_of
+from contracts.money import Charge, DaySpent, Spent, UserSpent, day_of
 
 _SPENT = """
 SELECT k.n,
@@ -47,6 +47,13 @@ WHERE org_id = $1 AND subject = $2 AND day > $3 ORDER BY day DESC
 """
 
 
+_USERS = """
+SELECT subject, coalesce(sum(nano) FILTER (WHERE day = $3), 0)::bigint, sum(nano)::bigint AS month
+FROM spending WHERE org_id = $1 AND subject <> '' AND day BETWEEN $2 AND $3
+GROUP BY subject ORDER BY month DESC, subject LIMIT $4
+"""
+
+
 class _Asked(NamedTuple):
     org_id: str
     user: str | None
@@ -56,14 +63,6 @@ class _Added(NamedTuple):
     n: int
     org_id: str
     user: str | None
-    day: date
-    nano: int
-    turns: int
-
-
-class DaySpent(NamedTuple):
-    """One day's sum. `turns`: those among it that cost something."""
-
     day: date
     nano: int
     turns: int
@@ -145,6 +144,13 @@ class Spending:
         after = day_of(self._clock()) - timedelta(days=count)
         found = await self._postgres.fetch(_DAYS, org_id, storable(user or ""), after)
         return [DaySpent(*row) for row in found]
+
+    async def users(self, org_id: str, limit: int) -> list[UserSpent]:
+        """Who spent most this month."""
+        known(org_id)
+        today = day_of(self._clock())
+        found = await self._postgres.fetch(_USERS, org_id, today.replace(day=1), today, limit)
+        return [UserSpent(*row) for row in found]
 
     async def _spent(self, asked: Sequence[_Asked]) -> Sequence[Spent | Exception]:
         today = day_of(self._clock())

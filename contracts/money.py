@@ -112,6 +112,22 @@ class Budgets(NamedTuple):
 NO_BUDGETS = Budgets()
 
 
+class DaySpent(NamedTuple):
+    """One day's sum. `turns`: those among it that cost something."""
+
+    day: date
+    nano: int
+    turns: int
+
+
+class UserSpent(NamedTuple):
+    """Nano-dollars that one user has spent, today and this month."""
+
+    user: str
+    day: int
+    month: int
+
+
 class Spent(NamedTuple):
     """Nano-dollars spent by a user and an organization, today and this month, in UTC."""
 

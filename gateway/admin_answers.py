@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gateway.answers import Count, Seconds, Shape
+from gateway.answers import Count, Dollars, Seconds, Shape
 
 
 class VersionObject(Shape):
@@ -138,3 +138,43 @@ class ReplayObject(Shape):
     faults: list[ReplayFault]
     has_more: bool
     last_id: str | None
+
+
+class LimitObject(Shape):
+    soft_usd: Dollars | None = Field(description="Beyond it turns go on and say so.")
+    hard_usd: Dollars | None = Field(description="At it further turns are refused.")
+
+
+class BudgetsObject(Shape):
+    """What may be spent. Days and months are of UTC's calendar."""
+
+    turn: LimitObject
+    session: LimitObject
+    user_day: LimitObject
+    user_month: LimitObject
+    org_day: LimitObject
+    org_month: LimitObject
+
+
+class DaySpentObject(Shape):
+    day: str = Field(description="As `2026-11-30`.")
+    cost_usd: Dollars
+    turns: Count = Field(description="Those that cost something.")
+
+
+class UserSpentObject(Shape):
+    user: str
+    today_usd: Dollars
+    month_usd: Dollars
+
+
+class SpendObject(Shape):
+    """What was spent."""
+
+    org: str
+    user: str | None
+    today_usd: Dollars
+    month_usd: Dollars
+    budgets: BudgetsObject
+    days: list[DaySpentObject] = Field(description="On which anything was; the newest first.")
+    users: list[UserSpentObject] = Field(description="Who spent most this month.")

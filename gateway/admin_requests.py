@@ -81,3 +81,11 @@ class Replay(Body):
     before: Annotated[Clean, Field(max_length=64)] | None = Field(
         None, description="The `last_id` of the answer before, to go on."
     )
+
+
+class SpendQuery(AdminQuery):
+    """Whose spending."""
+
+    org: Organization | None = Field(None, description="None: the one that the API's key acts for.")
+    user: Name | None = Field(None, description="None: the whole organization.")
+    days: int = Field(30, ge=1, le=400, description="How many days back to tell of, with today.")

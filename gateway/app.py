@@ -22,6 +22,7 @@ from gateway import (
     responses,
     routes,
     schedules,
+    spend,
     tickets,
 )
 from gateway.auth import Doors, Principal
@@ -100,7 +101,18 @@ def _http(services: Services, doors: Doors) -> FastAPI:
     app = FastAPI(openapi_url=None, redirect_slashes=False)
     app.state.services = services
     app.state.doors = doors
-    parts = (responses, conversations, schedules, chat, models, tickets, admin, routes, health)
+    parts = (
+        responses,
+        conversations,
+        schedules,
+        chat,
+        models,
+        tickets,
+        admin,
+        routes,
+        spend,
+        health,
+    )
     for part in parts:
         app.include_router(part.router)
     errors.install(app, [route for part in parts for route in part.router.routes])

@@ -117,6 +117,7 @@ class GatewayShell:
                 memory.timetable,
                 drain,
                 memory.routes,
+                memory.spending,
             )
         )
 

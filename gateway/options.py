@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.drain import Drain
 from gateway.link import Link
-from gateway.ports import Records, Routed, Schedules
+from gateway.ports import Records, Routed, Schedules, Spending
 from gateway.rulebook import Rulebook
 
 AUTO = "auto"
@@ -105,6 +105,7 @@ class Services:
     schedules: Schedules
     drain: Drain
     routed: Routed
+    spending: Spending
 
     def knows_agent(self, name: str) -> bool:
         """Whether `name` may stand in `model`."""

@@ -12,6 +12,7 @@ from contracts.commands import InputItem, SessionKey
 from contracts.decisions import RoutingInput
 from contracts.errands import Schedule
 from contracts.messages import Message, ResponseRecord
+from contracts.money import DaySpent, Spent, UserSpent
 
 
 class Conversation(Protocol):
@@ -115,4 +116,18 @@ class Routed(Protocol):
         self, org_id: str, since: float, *, model: str, limit: int, before: str | None = None
     ) -> Sequence[RoutedMessage]:
         """The organization's messages since a time, the newest first."""
+        ...
+
+
+class Spending(Protocol):
+    """What was spent. Every method may raise `StoreUnavailable`."""
+
+    async def spent(self, org_id: str, user: str | None) -> Spent: ...
+
+    async def days(self, org_id: str, user: str | None, count: int) -> Sequence[DaySpent]:
+        """The last days on which anything was spent, today among `count`; the newest first."""
+        ...
+
+    async def users(self, org_id: str, limit: int) -> Sequence[UserSpent]:
+        """Who spent most this month."""
         ...

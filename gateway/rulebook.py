@@ -14,6 +14,7 @@ from typing import Any
 
 from context.watch import PolicyWatch
 from contracts.errors import Conflict, InvalidRequest, TooLarge
+from contracts.money import NO_BUDGETS, Budgets
 from contracts.policies import Policy, PolicyStore
 from routing.rules import RuleSet
 
@@ -55,6 +56,8 @@ class Standing:
         rules_of: By organization.
         tiers: By organization.
         revision: Of the newest policy in it; 0: settings alone.
+        budgets: Where an organization has nothing of its own.
+        budgets_of: By organization.
     """
 
     cards: tuple[AgentCard, ...]
@@ -62,6 +65,12 @@ class Standing:
     rules_of: Mapping[str, Listing] = field(default_factory=dict[str, Listing])
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
     revision: int = 0
+    budgets: Budgets = NO_BUDGETS
+    budgets_of: Mapping[str, Budgets] = field(default_factory=dict[str, Budgets])
+
+    def budget(self, org_id: str) -> Budgets:
+        """What an organization may spend."""
+        return self.budgets_of.get(org_id, self.budgets)
 
     @property
     def agents(self) -> tuple[str, ...]:

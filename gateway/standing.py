@@ -39,4 +39,6 @@ def standing(settings: Settings, policies: Sequence[Policy]) -> Standing:
         rules_of={org_id: listing(rules) for org_id, rules in found.rules_of.items()},
         tiers=found.tiers,
         revision=found.revision,
+        budgets=found.settings.budgets.plain(),
+        budgets_of={org_id: limits.plain() for org_id, limits in found.budgets_of.items()},
     )

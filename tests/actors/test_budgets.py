@@ -12,7 +12,7 @@ import pytest
 
 from contracts.agents import End
 from contracts.commands import SessionKey
-from contracts.errors import OverBudget, StoreUnavailable
+from contracts.errors import OverBudget, ProviderInterrupted, StoreUnavailable
 from contracts.ids import STATELESS, new_id
 from contracts.messages import Usage
 from contracts.money import Budgets, Limit, Price, Spent
@@ -210,3 +210,32 @@ async def test_a_turn_that_is_kept_nowhere_is_charged_by_itself() -> None:
         assert [charge.nano for charge in charges] == [TURN]
         with pytest.raises(OverBudget):
             await bar.link.submit(bar.key, ask(user="ann"))
+
+
+async def test_further_requests_of_a_turn_stay_within_what_is_left_of_it() -> None:
+    async with counter(turn=Limit(hard=1_000_000)) as bar:
+        bar.agent.say("Once ", ProviderInterrupted("It broke off."))
+        bar.agent.say("upon a time.", End("stop", Usage(100, 10)))
+        _, reader = await bar.link.start(bar.key, ask("hi", max_output_tokens=5_000))
+        [*_, end] = await until_ended(reader)
+        assert end.data.text == "Once upon a time."
+        first, second = [request.max_output_tokens for request in bar.agent.requests]
+        assert first is not None
+        assert second is not None
+        lost, told = end.data.charges
+        assert (lost.estimated, told.estimated) == (True, False)
+        assert lost.nano > 0
+        # The rest, less what it costs to send what was said and asked again.
+        left = 1_000_000 - lost.nano
+        assert 0 < second * 4_000 < left < first * 4_000 + lost.input_tokens * 1_000
+
+
+async def test_a_turn_that_cannot_pay_for_a_further_request_ends_with_its_providers_error() -> None:
+    async with counter(turn=Limit(hard=30_000)) as bar:
+        bar.agent.say("Once upon a time. ", ProviderInterrupted("It broke off."))
+        _, reader = await bar.link.start(bar.key, ask("hi"))
+        events = await until_ended(reader)
+        assert events[-1].data.status == "failed"
+        assert events[-1].data.error["code"] == "provider_interrupted"
+        assert events[-1].data.text == "Once upon a time. "
+        assert len(bar.agent.requests) == 1

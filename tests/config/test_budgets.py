@@ -58,9 +58,11 @@ def test_a_price_may_be_taken_away(overlay):
 
 
 def test_what_an_organization_does_not_say_is_as_it_is_for_everybody():
-    everybody = money.Budgets(turn=money.Limit(1, 2), org_day=money.Limit(3, 4))
-    own = Budgets(org_day=Limit(hard_usd=1.0), user_day=Limit())
-    assert own.plain(everybody) == everybody._replace(org_day=money.Limit(None, money.NANO))
+    everybody = Budgets(turn=Limit(hard_usd=2), org_day=Limit(soft_usd=3, hard_usd=4))
+    own = Budgets(org_day=Limit(hard_usd=1), user_day=Limit())
+    assert own.over(everybody).plain() == money.Budgets(
+        turn=money.Limit(None, 2 * money.NANO), org_day=money.Limit(None, money.NANO)
+    )
 
 
 def test_where_spending_is_limited_every_model_has_a_price(overlay, problems):

@@ -53,6 +53,7 @@ SETTINGS = load(
             }
         ),
         "TROUPE_RULES": '[{"name": "rest", "when": "else", "agent": "echo"}]',
+        "TROUPE_PRICES": '{"m": {"input_usd": 1, "output_usd": 4}}',
     }
 )
 """What the gateway believes its agents to be; the host's are scripted."""
@@ -261,6 +262,7 @@ async def open_house(
             memory.timetable,
             Drain(drain_s),
             memory.routes,
+            memory.spending,
         )
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(

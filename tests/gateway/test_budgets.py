@@ -16,6 +16,7 @@ from contracts.errors import OverBudget
 from contracts.ids import RESPONSE, SESSION, new_id
 from contracts.messages import Usage
 from contracts.money import Budgets, Limit, Price, Spent
+from gateway.admin_answers import SpendObject
 from gateway.link import Link
 from tests.actors.test_session import until_ended
 from tests.gateway.house import House, Stores, eventually, open_house
@@ -96,6 +97,42 @@ async def test_a_chat_completion_counts_and_says_its_cost(shop: House, stream: b
     assert [day.turns for day in await shop.memory.spending.days(shop.org, None, 1)] == [1]
     with pytest.raises(openai.RateLimitError):
         await shop.client.chat.completions.create(**asked)
+
+
+# -- what operators see ---------------------------------------------------------------------------
+
+
+async def test_operators_see_what_was_spent_and_what_may_be(shop: House) -> None:
+    path = f"/admin/v1/policies/{shop.org}"
+    put = await shop.http.put(path, content="budgets: {org_day: {soft_usd: 3, hard_usd: 9}}")
+    assert put.status_code == 200, put.text
+    await respond(shop, "ann")
+    await respond(shop, "bob")
+    shop.agent.say("Hello", END)
+    await shop.client.responses.create(model="echo", input="hi")
+    answer = (await shop.http.get("/admin/v1/spend")).json()
+    SpendObject.model_validate(answer)
+    assert (answer["org"], answer["user"]) == (shop.org, None)
+    assert answer["today_usd"] == answer["month_usd"] == round(3 * COST, 9)
+    assert answer["budgets"]["org_day"] == {"soft_usd": 3, "hard_usd": 9}
+    assert answer["budgets"]["turn"] == {"soft_usd": None, "hard_usd": None}
+    [day] = answer["days"]
+    assert (day["cost_usd"], day["turns"]) == (round(3 * COST, 9), 3)
+    assert answer["users"] == [
+        {"user": name, "today_usd": COST, "month_usd": COST} for name in ("ann", "bob")
+    ]
+    of_ann = (await shop.http.get("/admin/v1/spend", params={"user": "ann", "days": 1})).json()
+    assert (of_ann["user"], of_ann["today_usd"], of_ann["users"]) == ("ann", COST, [])
+    elsewhere = await shop.http.get("/admin/v1/spend", params={"org": "org_nobody"})
+    assert (elsewhere.json()["month_usd"], elsewhere.json()["days"]) == (0, [])
+    await shop.database.execute("DELETE FROM policies WHERE scope = $1", shop.org)
+
+
+@pytest.mark.parametrize("query", [{"days": 0}, {"days": 401}, {"org": "acme"}, {"user": ""}])
+async def test_a_question_that_makes_no_sense_is_refused(shop: House, query: Any) -> None:
+    answer = await shop.http.get("/admin/v1/spend", params=query)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == next(iter(query))
 
 
 # -- two hosts ------------------------------------------------------------------------------------

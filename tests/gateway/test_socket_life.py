@@ -90,6 +90,7 @@ class Stage:
             None,
             self.drain,
             None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
         )
         endpoint = websocket_endpoint(
             services,
