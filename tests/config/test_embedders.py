@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from config.asking import embedder_specs
-from config.load import DIRECTORY, load
+from config.load import load
 from config.policies import effective
 from contracts.errors import InvalidRequest
 from contracts.policies import Policy
@@ -129,13 +127,3 @@ def test_a_policy_is_refused_where_its_embedder_has_no_key(directory, production
         assert (problem["scope"], problem["line"]) == (scope, 5)
         assert problem["where"] == "rules[0].semantic.embedder"
         assert problem["reason"].startswith("OPENAI_API_KEY: asks `default`")
-
-
-def test_the_example_of_the_page_is_valid(overlay):
-    page = (DIRECTORY.parent / "docs" / "routing.md").read_text()
-    section = page[page.index("## Asking a model") :]
-    [example] = re.findall(r"```yaml\n(.*?)```", section[: section.index("\n## ")], re.DOTALL)
-    agent = "agents: {small: {provider: openai, model: m}}\n"
-    rest = "  - {name: rest, when: else, agent: gpt}\n"
-    rules = load({}, overlay(f"{agent}{example}{rest}")).rules
-    assert [rule.name for rule in rules] == ["by-example", "by-judgement", "rest"]
