@@ -5,13 +5,13 @@ What is in force may be replaced at any time. A turn keeps the seat it was given
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from contracts.agents import Agent
-from contracts.decisions import Classifier, Decision, Oracle, RoutingInput, Semantic
+from contracts.decisions import Classifier, Decision, Found, Oracle, RoutingInput, Semantic
 from contracts.messages import FailurePolicy, OnBusy
-from contracts.money import NO_BUDGETS, Budgets, Price
+from contracts.money import NO_BUDGETS, Budgets, Charge, Price
 from routing.decide import decide
 from routing.endpoints import EndpointSet
 from routing.rules import RuleSet
@@ -158,6 +158,32 @@ class InForce:
         return list(dict.fromkeys(one.question for one in targets if isinstance(one, Ask)))
 
 
+Pay = Callable[[str, str | None, Sequence[Charge]], None]
+"""Counts charges of an organization and a user."""
+
+
+class Paid:
+    """An oracle as one message asks it: whoever said the message pays for the answer."""
+
+    __slots__ = ("_message", "_oracle", "_pay")
+
+    def __init__(self, oracle: Oracle, message: RoutingInput, pay: Pay) -> None:
+        self._oracle = oracle
+        self._message = message
+        self._pay = pay
+
+    async def nearest(self, question: Semantic, text: str) -> Found:
+        return self._paid(await self._oracle.nearest(question, text))
+
+    async def classify(self, question: Classifier, text: str) -> Found:
+        return self._paid(await self._oracle.classify(question, text))
+
+    def _paid(self, found: Found) -> Found:
+        if found.charges:
+            self._pay(self._message.org_id, self._message.user, found.charges)
+        return found
+
+
 class Desk:
     """Chooses the agent for a message.
 
@@ -175,15 +201,18 @@ class Desk:
         self.in_force = in_force
 
     async def choose(
-        self, model: str, message: RoutingInput, *, ask: bool = True
+        self, model: str, message: RoutingInput, *, ask: bool = True, pay: Pay | None = None
     ) -> tuple[Decision, Seat]:
         """The decision and the agent it names. Raises `UnknownModel`.
 
-        `ask` False: no model is asked, as if none had answered.
+        `ask` False: no model is asked, as if none had answered. `pay`: counts what asking cost.
         """
         now = self.in_force
         rules = now.rules_of.get(message.org_id, now.rules)
-        decision = await decide(rules, now.seats, model, message, self.oracle if ask else None)
+        oracle = self.oracle if ask else None
+        if oracle is not None and pay is not None:
+            oracle = Paid(oracle, message, pay)
+        decision = await decide(rules, now.seats, model, message, oracle)
         return decision, now.seats[decision.agent]
 
     def seat(self, name: str) -> Seat | None:

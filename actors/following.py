@@ -22,7 +22,10 @@ class Following:
     """The agents of settings and policies, as they are now. Nothing happens before `open`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        # Nobody reads along: what a model says is read as it comes.
+        pace = settings.hosts.pace.model_copy(update={"bulk_ms": 0.0})
+        hosts = settings.hosts.model_copy(update={"pace": pace})
+        self._settings = settings.model_copy(update={"hosts": hosts})
         self._memory: ContextMemory | None = None
         self._desk: Desk | None = None
         self._renewal: Renewal | None = None

@@ -212,7 +212,7 @@ class Turns:
         try:
             async with choosing:
                 self._choosing = choosing
-                return await self._desk.choose(model, given)
+                return await self._desk.choose(model, given, pay=self._purse.charge)
         except TimeoutError:
             if not choosing.expired():
                 raise

@@ -282,7 +282,8 @@ def _asked(parts: Parts) -> Iterator[Finding]:
             if embedder is None or provider is None or not embedder.simulated:
                 continue
             variable = embedder.api_key_env or provider.api_key_env[0]
-            reason = f"asks `{name}`, whose key must be set; no embedder is simulated here"
+            why = "whose key must be set; no embedder is simulated here"
+            reason = f"asks `{name}`, {why} (rule `{rule.name}`)"
             yield Finding(("rules", index, "semantic", "embedder"), reason, variable)
 
 

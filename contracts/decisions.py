@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from contracts.messages import FailurePolicy
+from contracts.money import Charge
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,14 @@ class Classifier(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The label that fits, None if none does; `score` where there is one."""
+    """The label that fits, None if none does; `score` where there is one.
+
+    `charges`: what it cost to find out, as far as that is known.
+    """
 
     label: str | None
     score: float | None = None
+    charges: tuple[Charge, ...] = ()
 
 
 class Oracle(Protocol):

@@ -14,10 +14,12 @@ from ray import serve
 
 from agents.registry import build_embedder
 from config.asking import embedder_specs
+from config.budgets import prices_of
 from contracts.decisions import Classifier, Found, Semantic
 from contracts.errors import ProviderTimeout, TroupeError, Unavailable
 from router.oracle import Embedding, ModelOracle, Seat
 from router.reach import ANSWER_SHARE, DEPLOYMENT
+from routing.prices import price_of
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -93,7 +95,13 @@ class RouterShell:
             why = "has no key and no simulator" if known else "is not in the settings"
             raise Unavailable(f"Embedder '{name}' {why}.", code="embedder_unavailable")
         embedder = await asyncio.to_thread(build_embedder, spec)
-        return Embedding(embedder, spec.max_batch, self._settings.routing.router_examples)
+        return Embedding(
+            embedder,
+            spec.max_batch,
+            self._settings.routing.router_examples,
+            (name, spec.model),
+            price_of(prices_of(self._settings.prices), spec.provider, spec.model),
+        )
 
     async def _seated(self) -> Mapping[str, Seat]:
         async with self._seating:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
+from context.tokens import estimate
 from contracts.agents import Agent, Embedder, End
 from contracts.decisions import Classifier, Found, Semantic
 from contracts.errors import (
@@ -20,12 +21,17 @@ from contracts.errors import (
     TroupeError,
     Unavailable,
 )
+from contracts.messages import Usage
+from contracts.money import Charge, Price, cost
 from router.nearness import Examples, Vector, direction, nearest
 from router.sorting import MAX_ANSWER_CHARS, asked, label_in
 from routing.endpoints import EndpointSet
 
 T = TypeVar("T")
-CHARACTERS_A_TOKEN = 3
+ROUTER = "router"
+"""Stands for the agent in charges of embedders."""
+TOKENS_OF_ORDER = 300
+"""What a classifier is told besides the message, and may answer, roughly."""
 NOTHING = Found(None)
 
 
@@ -33,10 +39,16 @@ class Place(Protocol):
     """An agent's endpoint, as far as it is needed here."""
 
     @property
+    def name(self) -> str: ...
+
+    @property
     def agent(self) -> Agent: ...
 
     @property
     def model(self) -> str: ...
+
+    @property
+    def price(self) -> Price | None: ...
 
 
 class Seat(Protocol):
@@ -56,10 +68,21 @@ class Embedding:
         embedder: The adapter.
         max_batch: Texts that it takes at once.
         examples: How many vectors are kept.
+        name: Of the embedder, and its model, for charges.
+        price: Of its model; None: not known.
     """
 
-    def __init__(self, embedder: Embedder, max_batch: int, examples: int) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        max_batch: int,
+        examples: int,
+        name: tuple[str, str] = ("", ""),
+        price: Price | None = None,
+    ) -> None:
         self._embedder = embedder
+        self._name = name
+        self._price = price
         self._max_batch = max_batch
         self._examples = Examples(examples)
         self._learning = asyncio.Lock()
@@ -85,6 +108,14 @@ class Embedding:
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
         answers = await asyncio.gather(*(self._embedder.embed(part) for part in parts))
         return [direction(vector) for answer in answers for vector in answer]
+
+    def charges(self, text: str) -> tuple[Charge, ...]:
+        """What the vector of a message cost; providers do not say it for each, so by estimate."""
+        if self._price is None:
+            return ()
+        tokens = estimate(text)
+        nano = cost(self._price, tokens, 0)
+        return (Charge(ROUTER, *self._name, tokens, 0, 0, nano, estimated=True),)
 
     def forget(self) -> None:
         self._examples.clear()
@@ -152,7 +183,7 @@ class ModelOracle:
         if seat is None:
             raise AgentUnavailable(f"There is no agent '{question.agent}' to ask.")
         now = self._clock()
-        request_tokens = len(text) // CHARACTERS_A_TOKEN
+        request_tokens = estimate(text) + TOKENS_OF_ORDER
         ticket = seat.endpoints.take(now, tokens=request_tokens)
         if ticket is None:
             wait_s = seat.endpoints.wait_s(now, tokens=request_tokens)
@@ -187,7 +218,8 @@ class ModelOracle:
             ticket.left(self._clock())
             return NOTHING
         ticket.done(self._clock(), end.usage)
-        return Found(label_in(said, question) if end.reason == "stop" else None)
+        label = label_in(said, question) if end.reason == "stop" else None
+        return Found(label, None, _charges(question.agent, place, end.usage))
 
     async def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
         """Open what these questions need and learn their examples, so that no message waits for it.
@@ -245,7 +277,8 @@ class ModelOracle:
                 answers.append(Unavailable(why))
             else:
                 label, score = nearest(message, question.examples, examples)
-                answers.append(Found(label if score >= question.min_score else None, score))
+                label = label if score >= question.min_score else None
+                answers.append(Found(label, score, embedding.charges(texts[text])))
         return answers
 
     async def _embedding(self, name: str) -> Embedding:
@@ -254,6 +287,13 @@ class ModelOracle:
             if embedding is None:
                 embedding = self._embeddings[name] = await self._open(name)
             return embedding
+
+
+def _charges(agent: str, place: Place, usage: Usage | None) -> tuple[Charge, ...]:
+    if usage is None or place.price is None:
+        return ()
+    nano = cost(place.price, *usage)
+    return (Charge(agent, place.name, place.model, *usage, nano),)
 
 
 async def _tried(work: Awaitable[T]) -> T | TroupeError:

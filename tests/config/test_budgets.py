@@ -54,7 +54,7 @@ def test_what_cannot_be_is_named(text, key, overlay, problems):
 
 def test_a_price_may_be_taken_away(overlay):
     settings = load({}, overlay("prices:\n  gpt-5.4-mini: null\n"))
-    assert list(settings.prices) == ["gemini-3.8-flash"]
+    assert list(settings.prices) == ["gemini-3.8-flash", "text-embedding-3-small"]
 
 
 def test_what_an_organization_does_not_say_is_as_it_is_for_everybody():

@@ -6,6 +6,9 @@ import pytest
 
 from config.asking import embedder_specs
 from config.load import load
+from config.policies import effective
+from contracts.errors import InvalidRequest
+from contracts.policies import Policy
 
 SEMANTIC = """
 rules:
@@ -68,9 +71,9 @@ def test_one_that_a_rule_asks_must_have_its_key(directory, production, problems)
     (directory / "production.yaml").write_text(
         f"simulator: {{mode: never}}\nagents: {{gpt: null}}\n{SEMANTIC}"
     )
-    reason = "must be set, since a rule asks it; no embedder is simulated here"
+    reason = "asks `default`, whose key must be set; no embedder is simulated here (rule `near`)"
     assert problems(production, directory) == [
-        ("OPENAI_API_KEY", "embedders.default.api_key", reason)
+        ("OPENAI_API_KEY", "rules[0].semantic.embedder", reason)
     ]
     assert load({**production, "OPENAI_API_KEY": "sk-1"}, directory).embedders
 
@@ -97,3 +100,30 @@ def test_a_rule_names_an_embedder_that_there_is(overlay, problems):
     [(_, where, reason)] = problems({}, overlay(text))
     assert where == "rules[0].semantic.embedder"
     assert "defualt" in reason and "default" in reason
+
+
+def test_a_policy_may_ask_an_embedder_of_the_settings(directory):
+    settings = load({"TROUPE_SIMULATOR__URL": "http://127.0.0.1:1"}, directory)
+    assert effective(settings, [Policy("base", 1, 1, SEMANTIC, 0.0)], {}).rules.rules
+    text = SEMANTIC.replace("semantic:\n", "semantic:\n      embedder: defualt\n")
+    with pytest.raises(InvalidRequest) as caught:
+        effective(settings, [Policy("base", 1, 1, text, 0.0)], {})
+    [problem] = caught.value.details["problems"]
+    assert problem["where"] == "rules[0].semantic.embedder"
+    assert problem["line"] == 6
+
+
+def test_a_policy_is_refused_where_its_embedder_has_no_key(directory, production):
+    del production["OPENAI_API_KEY"]
+    (directory / "production.yaml").write_text(
+        "simulator: {mode: never}\nagents: {gpt: null}\n"
+        "rules: [{name: rest, when: else, agent: gemini}]\n"
+    )
+    settings = load(production, directory)
+    for scope in ("base", "org_acme"):
+        with pytest.raises(InvalidRequest) as caught:
+            effective(settings, [Policy(scope, 1, 1, SEMANTIC, 0.0)], {})
+        [problem] = caught.value.details["problems"]
+        assert (problem["scope"], problem["line"]) == (scope, 5)
+        assert problem["where"] == "rules[0].semantic.embedder"
+        assert problem["reason"].startswith("OPENAI_API_KEY: asks `default`")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx2
 import openai
 import psutil
 import pytest
 
 from tests.support.troupe import RunningTroupe
+from tests.support.waiting import until
 
 PATIENCE_S = 60.0
 ROUTER = "ray::ServeReplica:troupe:Router"
@@ -57,6 +59,35 @@ async def test_what_fits_nothing_takes_the_else(client: openai.AsyncOpenAI, ask:
     assert told["asked"]["fallback"] == "nothing fits"
 
 
+POLICY = """
+agents:
+  judge: {provider: gemini, model: simulated}
+rules:
+  - name: judged
+    when: {metadata: {ask: judged}}
+    classifier:
+      agent: judge
+      answers: {slow: poems and verses, numbered: counting and numbers}
+      else: gpt
+"""
+
+
+async def test_a_policy_asks_an_agent_that_came_with_it(
+    troupe: RunningTroupe, client: openai.AsyncOpenAI
+) -> None:
+    async with httpx2.AsyncClient(base_url=troupe.url, trust_env=False) as admin:
+        assert (await admin.put("/admin/v1/policies/base", content=POLICY)).status_code == 200
+        try:
+
+            async def judged() -> bool:
+                told = await decided(client, "judged", "Write some verses")
+                return (told["rule"], told["agent"]) == ("judged", "slow")
+
+            await until(judged, "its rule holds, and its agent is asked")
+        finally:
+            await admin.put("/admin/v1/policies/base", content="rules: []")
+
+
 def routers(troupe: RunningTroupe) -> list[psutil.Process]:
     return [one for one in troupe.processes() if (one.cmdline() or [""])[0].startswith(ROUTER)]
 
@@ -66,11 +97,20 @@ async def test_without_the_router_everybody_is_answered_and_it_comes_back(
 ) -> None:
     await by_a_model(client, "nearest", "an invoice charged")
     [router] = routers(troupe)
-    router.kill()
-    asks = [decided(client, ask, "an invoice charged") for ask in ("nearest", "sorted") * 3]
-    for told in await asyncio.gather(*asks):
-        assert told["agent"] == "numbered"
-        assert told["asked"]["fallback"]
+
+    async def all_ask() -> list[dict[str, Any]]:
+        asks = [decided(client, ask, "an invoice charged") for ask in ("nearest", "sorted") * 3]
+        return await asyncio.gather(*asks)
+
+    router.suspend()
+    try:
+        for told in await all_ask():
+            assert told["agent"] == "numbered"
+            assert "no answer" in told["asked"]["fallback"]
+    finally:
+        router.kill()
+    for told in await all_ask():  # by now there may be another one
+        assert told["agent"] == ("numbered" if "fallback" in told["asked"] else "slow")
     told = await by_a_model(client, "nearest", "an invoice charged")
     assert told["agent"] == "slow"
     assert routers(troupe) != [router]

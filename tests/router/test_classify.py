@@ -14,6 +14,7 @@ from agents.spec import AgentSpec
 from contracts.agents import Agent
 from contracts.decisions import Classifier, Found
 from contracts.errors import AgentUnavailable, ProviderTimeout, ProviderUnavailable
+from contracts.money import Charge, Price, cost
 from router.oracle import Embedding, ModelOracle
 from router.sorting import label_in
 from routing.endpoints import InOrder
@@ -33,8 +34,10 @@ QUESTION = Classifier(
 
 @dataclass(frozen=True)
 class Place:
+    name: str
     agent: Agent
     model: str
+    price: Price | None = None
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,18 @@ class World:
         )
         self.endpoints = InOrder(["small-1"])
         self.model = "simulated"
+        self.price: Price | None = None
         self.oracle = ModelOracle(self.open, self.seats, default="default", chars=200)
 
     async def open(self, name: str) -> Embedding:
         raise AssertionError("no embedder is needed")
 
     async def seats(self) -> Mapping[str, Seat]:
-        return {"small": Seat({"small-1": Place(self.agent, self.model)}, self.endpoints)}
+        return {
+            "small": Seat(
+                {"small-1": Place("small-1", self.agent, self.model, self.price)}, self.endpoints
+            )
+        }
 
     async def bodies(self) -> list[dict[str, Any]]:
         return [one["body"] for one in await asyncio.to_thread(self.simulator.requests)]
@@ -189,3 +197,13 @@ async def test_who_leaves_gives_the_place_back(world: World) -> None:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert world.endpoints.told == [("small-1", "left")]
+
+
+async def test_it_is_told_what_it_cost(world: World) -> None:
+    world.price = Price(1.0, 10.0)
+    found = await world.oracle.classify(QUESTION, "Where is my refund?")
+    [charge] = found.charges
+    assert (charge.agent, charge.endpoint, charge.model) == ("small", "small-1", "simulated")
+    assert charge.input_tokens > 0 < charge.output_tokens
+    assert charge.nano == cost(world.price, charge.input_tokens, charge.output_tokens)
+    assert isinstance(charge, Charge) and not charge.estimated

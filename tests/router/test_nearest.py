@@ -12,6 +12,7 @@ from agents.registry import build_embedder
 from agents.spec import EmbedderSpec
 from contracts.decisions import Found, Semantic
 from contracts.errors import ProviderRateLimited, TroupeError, Unavailable
+from contracts.money import Price
 from router.oracle import Embedding, ModelOracle
 from tests.support.simulator import SimulatorProcess
 
@@ -212,3 +213,22 @@ async def test_a_question_whose_examples_fail_fails_alone() -> None:
     first, second = await oracle.nearest_of([(bad, "refund"), (QUESTION, "refund")])
     assert isinstance(first, ProviderRateLimited)
     assert isinstance(second, Found) and second.label == "billing"
+
+
+async def test_it_is_told_what_a_message_cost_and_examples_are_nobodys() -> None:
+    embedder, price = Changing(), Price(20.0, 0.0)
+
+    async def opened(name: str) -> Embedding:
+        return Embedding(embedder, 64, 100, ("near", "small"), price)
+
+    async def seats() -> Mapping[str, Any]:
+        return {}
+
+    oracle = ModelOracle(opened, seats, default="near", chars=200)
+    [charge] = (await oracle.nearest(QUESTION, "refund")).charges
+    assert (charge.agent, charge.endpoint, charge.model) == ("router", "near", "small")
+    assert charge.estimated
+    assert 0 < charge.input_tokens < 10
+    assert charge.nano == charge.input_tokens * 20_000
+    [again] = (await oracle.nearest(QUESTION, "refund")).charges
+    assert again == charge

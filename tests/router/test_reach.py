@@ -12,6 +12,7 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from contracts.decisions import Classifier, Found, Semantic
 from contracts.errors import Busy, ProviderRateLimited, TroupeError, Unavailable
+from router import reach
 from router.reach import AWAY_S, RouterOracle
 
 SEMANTIC = Semantic("", (("code", "python"),), 0.5, 20.0)
@@ -25,15 +26,15 @@ class Handle:
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
-        self.asked: list[tuple[str, Any, str]] = []
+        self.asked: list[tuple[Any, ...]] = []
 
     def __getattr__(self, method: str) -> Any:
         handle = self
 
         class Method:
             @staticmethod
-            def remote(question: Any, text: str) -> Awaitable[Any]:
-                handle.asked.append((method, question, text))
+            def remote(*told: Any) -> Awaitable[Any]:
+                handle.asked.append((method, *told))
                 return handle.answer()
 
         return Method
@@ -153,3 +154,47 @@ async def test_one_that_cannot_be_found_is_looked_up_again() -> None:
         await oracle.nearest(SEMANTIC, "a")
     now += AWAY_S
     assert await oracle.nearest(SEMANTIC, "a") == Found("code", 0.9)
+
+
+async def test_it_is_told_in_advance_what_will_be_asked() -> None:
+    handle = Handle(code)
+    RouterOracle(10, lambda: handle).prepare([SEMANTIC, CLASSIFIER])
+    async with asyncio.timeout(20):
+        while not handle.asked:
+            await asyncio.sleep(0)
+    assert handle.asked == [("prepare", [SEMANTIC, CLASSIFIER])]
+
+
+async def test_it_is_told_once_it_can_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "PREPARE_AGAIN_S", 0.0)
+    handle, lookups = Handle(code), 0
+
+    def look_up() -> Any:
+        nonlocal lookups
+        lookups += 1
+        if lookups < 3:
+            raise RuntimeError("no such application yet")
+        return handle
+
+    RouterOracle(10, look_up).prepare([SEMANTIC])
+    async with asyncio.timeout(20):
+        while not handle.asked:
+            await asyncio.sleep(0)
+    assert lookups == 3
+
+
+async def test_nothing_is_told_where_no_rule_asks() -> None:
+    def look_up() -> Any:
+        raise AssertionError("nobody needs it")
+
+    RouterOracle(10, look_up).prepare([])
+    await asyncio.sleep(0)
+
+
+async def test_what_cannot_be_had_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    told = RayTaskError("prepare", "…", Unavailable("Embedder 'near' has no key."))
+    RouterOracle(10, lambda: Handle(raising(told))).prepare([SEMANTIC])
+    async with asyncio.timeout(20):
+        while not caplog.records:
+            await asyncio.sleep(0)
+    assert "has no key" in caplog.text
