@@ -52,7 +52,8 @@ def test_what_the_page_shows_can_be_put(settings: Settings, text: str) -> None:
     given = document(text)
     agents = given.get("agents", {})
     others = {name for rule in given.get("rules", []) for name in named(rule)}
-    base = {"agents": {name: dict(SOMEBODY) for name in others - agents.keys() - settings.agents.keys()}}
+    others -= agents.keys() | settings.agents.keys()
+    base = {"agents": {name: dict(SOMEBODY) for name in others}}
     documents = {BASE: base}
     if given.keys() <= BaseDocument.model_fields.keys():
         base |= given | {"agents": base["agents"] | agents}
