@@ -1,9 +1,9 @@
-"""docs/routing.md, tried: every example of a policy in it can be put as it stands."""
+"""docs/routing.md, tried: every example in it can be put as it stands, as a policy or settings."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from contracts.policies import BASE, Policy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
 EXAMPLES: list[str] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S)
+OF_SETTINGS = "# config/"
 ORGANIZATION = "org_acme"
 SIMULATOR = {"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"}
 SOMEBODY = {"provider": "openai", "model": "any"}
@@ -48,8 +49,18 @@ def settings() -> Settings:
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.splitlines()[0])
-def test_what_the_page_shows_can_be_put(settings: Settings, text: str) -> None:
-    given = document(text)
+def test_what_the_page_shows_holds(
+    settings: Settings, overlay: Callable[[str], Path], text: str
+) -> None:
+    if text.startswith(OF_SETTINGS):
+        keys = dict.fromkeys(re.findall(r"_env: (\w+)", text), "a-key")
+        assert load(SIMULATOR | keys, overlay(text)).agents
+    else:
+        put(settings, document(text))
+
+
+def put(settings: Settings, given: dict[str, Any]) -> None:
+    """Put it, beside a policy that has the agents it names; its rules are then in force."""
     agents = given.get("agents", {})
     others = {name for rule in given.get("rules", []) for name in named(rule)}
     others -= agents.keys() | settings.agents.keys()
