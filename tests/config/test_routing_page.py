@@ -1,8 +1,9 @@
-"""docs/routing.md, tried: every policy in it can be put, every expression in it can be asked."""
+"""docs/routing.md, tried: every example in it can be put as it stands, as a policy or settings."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +11,36 @@ import pytest
 import yaml
 
 from config.load import load
-from config.policies import effective
+from config.policies import BaseDocument, OrganizationDocument, effective
+from config.rules import TARGETS
 from config.settings import Settings
 from contracts.policies import BASE, Policy
-from routing.expressions import Library, expression
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
-FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.M | re.S)
-POLICIES = [text for kind, text in FENCED if kind == "yaml" and not text.startswith("# config/")]
-SETTINGS = [text for kind, text in FENCED if kind == "yaml" and text.startswith("# config/")]
-EXPRESSIONS = [
-    line for kind, text in FENCED if kind == "cel" for line in text.splitlines() if line.strip()
-]
+EXAMPLES: list[str] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S)
+OF_SETTINGS = "# config/"
+ORGANIZATION = "org_acme"
 SIMULATOR = {"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"}
+SOMEBODY = {"provider": "openai", "model": "any"}
 
 
 def document(text: str) -> dict[str, Any]:
-    """A block as the whole of a policy; what is a list is one of rules."""
+    """An example as the whole of a policy: it may show rules alone, or what stands in one."""
     found = yaml.safe_load(text)
-    return {"rules": found} if isinstance(found, list) else found
-
-
-def agents_of_the_page() -> dict[str, Any]:
-    """Whoever some block defines may be named in another."""
-    found: dict[str, Any] = {}
-    for text in POLICIES:
-        found |= {name: agent for name, agent in document(text).get("agents", {}).items() if agent}
+    if isinstance(found, list):
+        return {"rules": found}
+    if found.keys() <= {"when", *TARGETS}:
+        rule = {"name": "shown", "when": "message.length > 1", **found}
+        return {"rules": [rule if found.keys() & set(TARGETS) else {**rule, "agent": "gpt"}]}
     return found
+
+
+def named(rule: dict[str, Any]) -> Iterator[str]:
+    """The agents that a rule may lead to or ask."""
+    for target in (rule, *(rule.get(kind, {}) for kind in TARGETS if kind != "agent")):
+        yield from (target[key] for key in ("agent", "else") if key in target)
+        for table in ("agents", "examples", "answers"):
+            yield from target.get(table, {})
 
 
 @pytest.fixture(scope="module")
@@ -44,26 +48,33 @@ def settings() -> Settings:
     return load(SIMULATOR)
 
 
-@pytest.mark.parametrize("text", POLICIES, ids=lambda text: text.splitlines()[0])
-def test_every_policy_on_the_page_can_be_put(settings: Settings, text: str) -> None:
-    given = document(text)
-    base: dict[str, Any] = {"agents": agents_of_the_page()}
-    documents = {BASE: base}
-    if "tier" in given:
-        documents["org_acme"] = given
+@pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.splitlines()[0])
+def test_what_the_page_shows_holds(
+    settings: Settings, overlay: Callable[[str], Path], text: str
+) -> None:
+    if text.startswith(OF_SETTINGS):
+        keys = dict.fromkeys(re.findall(r"_env: (\w+)", text), "a-key")
+        assert load(SIMULATOR | keys, overlay(text)).agents
     else:
-        base |= {**given, "agents": base["agents"] | given.get("agents", {})}
+        put(settings, document(text))
+
+
+def put(settings: Settings, given: dict[str, Any]) -> None:
+    """Put it, beside a policy that has the agents it names; its rules are then in force."""
+    agents = given.get("agents", {})
+    others = {name for rule in given.get("rules", []) for name in named(rule)}
+    others -= agents.keys() | settings.agents.keys()
+    base = {"agents": {name: dict(SOMEBODY) for name in others}}
+    documents = {BASE: base}
+    if given.keys() <= BaseDocument.model_fields.keys():
+        base |= given | {"agents": base["agents"] | agents}
+    else:
+        assert given.keys() <= OrganizationDocument.model_fields.keys()
+        documents[ORGANIZATION] = given
     policies = [
         Policy(scope, 1, number, yaml.safe_dump(one, sort_keys=False), 0.0)
         for number, (scope, one) in enumerate(documents.items(), 1)
     ]
-    assert effective(settings, policies, {}).revision == len(policies)
-
-
-@pytest.mark.parametrize("text", EXPRESSIONS)
-def test_every_expression_on_the_page_can_be_asked(text: str) -> None:
-    assert expression(text, Library())
-
-
-def test_the_page_has_examples() -> None:
-    assert POLICIES
+    found = effective(settings, policies, {})
+    in_force = {rule.name for rule in found.rules_of.get(ORGANIZATION, found.rules).rules}
+    assert {rule["name"] for rule in given.get("rules", [])} <= in_force
