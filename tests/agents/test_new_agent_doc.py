@@ -69,5 +69,7 @@ def test_the_settings_are_valid(text: str, names: list[str], tmp_path: Path) -> 
     specs = resolve(load(environ, tmp_path), "http://127.0.0.1:9")
     assert names
     for name in names:
-        assert specs[name].provider in PROVIDERS
-        assert specs[name].base_url
+        assert specs[name]
+        for endpoint in specs[name]:
+            assert endpoint.provider in PROVIDERS
+            assert endpoint.base_url

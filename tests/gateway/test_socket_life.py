@@ -192,6 +192,8 @@ async def test_a_socket_follows_its_session_and_is_told_where_to_cut(
         "policy": "continue",
         "position": 1,
         "reason": "host_lost",
+        "from": None,
+        "to": None,
     }
     assert client.code is None
 
