@@ -7,7 +7,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -282,19 +282,16 @@ def _who(record: dict[str, Any]) -> tuple[str, str]:
 @asynccontextmanager
 async def staged(database_url: str, redis_url: str, cases: Sequence[Case]) -> AsyncIterator[Stage]:
     """A stage with a provider of its own, and a port where nobody listens."""
-    memory = ContextMemory(database_url, redis_url)
-    await memory.open()
-    with (
-        SimulatorProcess(args=("--record", "10000")) as simulator,
-        socket.socket() as taken,
-    ):
+    async with AsyncExitStack() as stack:
+        memory = ContextMemory(database_url, redis_url)
+        stack.push_async_callback(memory.aclose)
+        await memory.open()
+        simulator = stack.enter_context(SimulatorProcess(args=("--record", "10000")))
+        taken = stack.enter_context(socket.socket())
         taken.bind(("127.0.0.1", 0))
         stage = Stage(memory, simulator, taken.getsockname()[1], cases)
-        try:
-            yield stage
-        finally:
-            await stage.close()
-            await memory.aclose()
+        stack.push_async_callback(stage.close)
+        yield stage
 
 
 def play(database_url: str, redis_url: str, cases: Sequence[Case]) -> list[Played]:
