@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from actors.desk import InForce, Seat
 from actors.seating import seat_of
 from agents.registry import PROVIDERS
-from config.budgets import prices_of
 from config.policies import Effective, Rules, effective
+from config.resolve import EndpointSpec, endpoints_of
 from contracts.agents import Agent
-from contracts.money import Price
 from contracts.policies import Policy
-from routing.prices import price_of
 from routing.rules import RuleSet, compile_rules
 
 if TYPE_CHECKING:
@@ -80,7 +78,6 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
     """Puts the seats that are new into `made`, for a caller who may have to do without them."""
     settings = found.settings
     seats: dict[str, Seat] = {}
-    prices = prices_of(settings.prices)
     for name, definition in settings.agents.items():
         before = previous.seats.get(name) if previous else None
         if before is not None and before.made_from == definition:
@@ -88,7 +85,7 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
         else:
             seats[name] = replace(seat_of(settings, name, definition), made_from=definition)
             made.append(seats[name])
-        seats[name] = _priced(seats[name], definition.provider, prices)
+        seats[name] = _priced(seats[name], endpoints_of(settings, name, definition))
     return InForce(
         seats,
         _compiled(found.rules, seats),
@@ -100,12 +97,10 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
     )
 
 
-def _priced(seat: Seat, provider: str, prices: Mapping[str, Price]) -> Seat:
+def _priced(seat: Seat, specs: Sequence[EndpointSpec]) -> Seat:
     """The seat with the prices of now; its endpoints and all that is known of them stay."""
-    places = {
-        name: replace(place, price=price_of(prices, provider, place.model))
-        for name, place in seat.places.items()
-    }
+    prices = {spec.name: spec.price for spec in specs}
+    places = {name: replace(place, price=prices[name]) for name, place in seat.places.items()}
     return seat if places == seat.places else replace(seat, places=places)
 
 

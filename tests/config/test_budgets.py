@@ -6,6 +6,7 @@ import pytest
 
 from config.budgets import Budgets, Limit, prices_of
 from config.load import load
+from config.resolve import resolve
 from contracts import money
 
 
@@ -78,3 +79,11 @@ def test_where_spending_is_limited_every_model_has_a_price(overlay, problems):
     load({}, directory)
     overlay("agents: { gpt: { model: gpt-x } }\n")
     load({}, directory)
+
+
+def test_an_endpoint_may_have_a_price_of_its_own(overlay):
+    endpoints = "{price: {input_usd: 9, output_usd: 8}}, {}, {model: other}"
+    directory = overlay(f"agents: {{ gpt: {{ endpoints: [{endpoints}] }} }}\n")
+    specs = resolve(load({}, directory), "http://127.0.0.1:9")["gpt"]
+    listed = money.Price(0.75, 4.5, 0.075)
+    assert [spec.price for spec in specs] == [money.Price(9, 8), listed, None]
