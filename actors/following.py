@@ -23,7 +23,7 @@ class Following:
 
     def __init__(self, settings: Settings) -> None:
         # Nobody reads along: what a model says is read as it comes.
-        pace = settings.hosts.pace.model_copy(update={"bulk_ms": 0.0})
+        pace = settings.hosts.pace.model_copy(update={"bulk_ms": 0.0, "urgent_ms": 0.0})
         hosts = settings.hosts.model_copy(update={"pace": pace})
         self._settings = settings.model_copy(update={"hosts": hosts})
         self._memory: ContextMemory | None = None

@@ -42,7 +42,8 @@ class Following(Protocol):
 
 
 class RouterShell:
-    """The body of a replica.
+    """The body of a replica. What is expected to go wrong is returned, not raised: Serve would log
+    each with its traceback.
 
     Args:
         settings: All of them.
@@ -64,21 +65,22 @@ class RouterShell:
         batch: Any = self._nearest
         batch.set_batch_wait_timeout_s(settings.routing.router_gather_ms / 1000)
 
-    async def nearest(self, question: Semantic, text: str) -> Found:
+    async def nearest(self, question: Semantic, text: str) -> Found | TroupeError:
         limit_s = question.timeout_s * ANSWER_SHARE
         try:
             async with asyncio.timeout(limit_s):
                 asked: Any = self._nearest((question, text))
                 answer: Found | TroupeError = await asked
         except TimeoutError:
-            raise ProviderTimeout(f"No embedder answered within {limit_s:g} s.") from None
-        if isinstance(answer, TroupeError):
-            raise answer
+            return ProviderTimeout(f"No embedder answered within {limit_s:g} s.")
         return answer
 
-    async def classify(self, question: Classifier, text: str) -> Found:
+    async def classify(self, question: Classifier, text: str) -> Found | TroupeError:
         limit_s = question.timeout_s * ANSWER_SHARE
-        return await self._oracle.classify(question._replace(timeout_s=limit_s), text)
+        try:
+            return await self._oracle.classify(question._replace(timeout_s=limit_s), text)
+        except TroupeError as error:
+            return error
 
     async def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
         """What is going to be asked. Raises a `TroupeError` for the first that cannot be had."""
@@ -124,6 +126,7 @@ def router(settings: Settings, follow: Callable[[Settings], Following]) -> Any |
         ray_actor_options={"num_cpus": routing.router_cpus},
         max_ongoing_requests=MAX_REQUESTS,
         graceful_shutdown_timeout_s=5,
+        logging_config={"enable_access_log": False},
         health_check_period_s=10,
         health_check_timeout_s=10,
     )

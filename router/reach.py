@@ -94,17 +94,16 @@ class RouterOracle:
             async with asyncio.timeout(question.timeout_s * PATIENCE_SHARE):
                 if self._handle is None:
                     await self._open()
-                return await getattr(self._handle, method).remote(question, text)
+                answer = await getattr(self._handle, method).remote(question, text)
         except TimeoutError:
             raise self._away(f"The Router did not answer in {question.timeout_s:g} s.") from None
-        except RayTaskError as error:
-            if isinstance(error.cause, TroupeError):
-                raise error.cause from None
-            raise self._away(f"The Router failed: {type(error.cause).__name__}.") from error
         except Exception as error:  # whatever Ray and Serve raise: it cannot be had
             raise self._away(f"The Router is away: {type(error).__name__}.") from error
         finally:
             self._waiting -= 1
+        if isinstance(answer, TroupeError):
+            raise answer
+        return answer
 
     def _away(self, why: str) -> Unavailable:
         self._away_until = self._clock() + AWAY_S

@@ -65,8 +65,10 @@ async def test_questions_and_answers_go_through() -> None:
 
 
 async def test_its_own_errors_are_told_as_they_are() -> None:
-    told = RayTaskError("nearest", "…", ProviderRateLimited("Too many.", retry_after=3))
-    handle = Handle(raising(told))
+    async def refused() -> TroupeError:
+        return ProviderRateLimited("Too many.", retry_after=3)
+
+    handle = Handle(refused)
     oracle = RouterOracle(10, lambda: handle)
     for _ in range(2):
         with pytest.raises(ProviderRateLimited) as caught:
