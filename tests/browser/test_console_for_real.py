@@ -20,6 +20,8 @@ rules:
   - name: rhymes
     when: {keywords: rhyme}
     agent: other
+budgets:
+  org_day: {soft_usd: 1, hard_usd: 2.5}
 """
 
 
@@ -34,10 +36,11 @@ async def test_a_rule_is_put_explained_and_taken_back(browser: Browser, stores: 
     async with open_house(stores) as house:
         context = await browser.new_context()
         page = ConsolePage(await context.new_page(), f"{house.url}/")
-        page.troubles.expect(r"400|404.*/(endpoints|spend)")
+        page.troubles.expect(r"400|404.*/endpoints")
         await page.open(f"?org={house.org}")
         await expect(page.rules).to_have_count(1)
         await expect(page.state).to_contain_text("There is no policy yet")
+        await expect(page.part("Spending")).to_contain_text("no limit")
 
         await page.write(RULES.replace("other", "otter"))
         await page.button("Check").click()
@@ -49,6 +52,7 @@ async def test_a_rule_is_put_explained_and_taken_back(browser: Browser, stores: 
         await expect(page.rules).to_have_count(2)
         await expect(page.rule("rhymes")).to_contain_text(f"{house.org}, version 1")
         await expect(page.versions.first).to_contain_text("for poets")
+        await expect(page.part("Spending")).to_contain_text("soft limit $1.00, hard limit $2.50")
 
         explain = page.part("Explain a message")
         await explain.get_by_label("Message").fill("Give me a rhyme.")

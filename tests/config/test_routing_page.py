@@ -18,7 +18,8 @@ from contracts.policies import BASE, Policy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
 EXAMPLES: list[str] = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.M | re.S)
-OF_SETTINGS = "# config/"
+OF_SETTINGS = re.compile(r"\A# config/|_env: ")
+"""A policy brings no keys along."""
 ORGANIZATION = "org_acme"
 SIMULATOR = {"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"}
 SOMEBODY = {"provider": "openai", "model": "any"}
@@ -52,7 +53,7 @@ def settings() -> Settings:
 def test_what_the_page_shows_holds(
     settings: Settings, overlay: Callable[[str], Path], text: str
 ) -> None:
-    if text.startswith(OF_SETTINGS):
+    if OF_SETTINGS.search(text):
         keys = dict.fromkeys(re.findall(r"_env: (\w+)", text), "a-key")
         assert load(SIMULATOR | keys, overlay(text)).agents
     else:

@@ -18,6 +18,7 @@ import { Watch } from "./watch.js";
 import { count, plural, usd } from "./words.js";
 
 const BASE = "base";
+const KINDS = { routes: "Rules", report: "Endpoints", spend: "Spending", versions: "Policies" };
 
 const admin = new Admin(async (wrong) => {
   const key = await askForKey(wrong);
@@ -116,12 +117,13 @@ function look(at) {
 function showLink() {
   const all = Object.values(watches).map((watch) => watch.error);
   const error = all.find((found) => found);
+  const kind = Object.keys(watches).find((name) => watches[name].error);
   byId("trouble").hidden = !error;
   if (!error && all.includes(undefined)) return;
   byId("link").dataset.link = error ? "waiting" : "online";
   say(byId("link-words"), error ? "Not up to date" : "Live");
   if (error) {
-    say(byId("trouble"), `${error.message} It is tried again.`);
+    say(byId("trouble"), `${KINDS[kind]}: ${error.message} It is tried again.`);
     if (!(error instanceof ApiError)) reportError(error);
   }
 }
