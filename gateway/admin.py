@@ -36,12 +36,27 @@ IfMatch = Annotated[
 ]
 
 _PATH = "/admin/v1/policies/{scope}"
+_PARTS = {
+    "agents": "object",
+    "budgets": "object",
+    "prices": "object",
+    "rules": "array",
+    "tier": "string",
+}
 _YAML: dict[str, Any] = {
     "requestBody": {
         "required": False,
         "description": "The policy: for `base` agents, rules, budgets and prices, for an "
-        "organization tier, rules and budgets. What is empty holds nothing.",
-        "content": {"application/yaml": {"schema": {"type": "string"}}},
+        "organization tier, rules and budgets, as in the settings. What is empty holds nothing.",
+        "content": {
+            "application/yaml": {
+                "schema": {
+                    "type": ["object", "null"],
+                    "properties": {name: {"type": [kind, "null"]} for name, kind in _PARTS.items()},
+                    "additionalProperties": False,
+                }
+            }
+        },
     }
 }
 _VERSION = re.compile(r"\d+")
