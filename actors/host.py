@@ -22,7 +22,7 @@ from actors.limits import HostLimits, SessionLimits
 from actors.metrics import HostMetrics
 from actors.purse import Purse
 from actors.renewal import Renewal
-from actors.report import host_report
+from actors.report import endpoint_rows, host_report
 from actors.runtime import HostRuntime
 from actors.seats import in_force
 from actors.server import HostServer
@@ -123,7 +123,7 @@ class HostShell:
         self._watcher = spawn(self._watch.run(), name="host-policies")
         self._exchange = self._shared(desk, self._watch)
         self._reporter = spawn(self._report(self._runtime), name="host-report")
-        self._meter = spawn(self._measure(self._runtime, self._memory), name="host-metrics")
+        self._meter = spawn(self._measure(self._runtime, self._memory, desk), name="host-metrics")
         settle()
         return Presence(address, ray.get_runtime_context().get_node_id(), self._draining)
 
@@ -212,7 +212,7 @@ class HostShell:
                 log.warning("%d sessions are active elsewhere", len(superseded))
                 await runtime.depose(superseded)
 
-    async def _measure(self, runtime: HostRuntime, memory: ContextMemory) -> None:
+    async def _measure(self, runtime: HostRuntime, memory: ContextMemory, desk: Desk) -> None:
         metrics = HostMetrics(ray.get_runtime_context().get_actor_name() or self._host_id)
         while True:
             health, counts = await memory.health(), memory.counts
@@ -232,6 +232,8 @@ class HostShell:
                     "journal_skipped": counts.get("journal_dropped", 0),
                 }
             )
+            now = asyncio.get_running_loop().time()
+            metrics.show_endpoints(endpoint_rows(desk, now, time.time()))
             await asyncio.sleep(METRICS_S)
 
     async def _tell(

@@ -11,6 +11,12 @@ FAULTY_RULES = 100
 """Rules of organizations that are reported at most, beside those for everybody."""
 
 
+def endpoint_rows(desk: Desk, now: float, wall: float) -> list[dict[str, Any]]:
+    """How the endpoints of all agents stand; see `routing.endpoints.Balanced.report`."""
+    seats = desk.in_force.seats.values()
+    return [row for seat in seats for row in seat.endpoints.report(now, wall)]
+
+
 def host_report(
     host_id: str, desk: Desk, policy_errors: Sequence[Any], now: float, wall: float
 ) -> dict[str, Any]:
@@ -24,9 +30,6 @@ def host_report(
         wall: The same moment in Unix seconds.
     """
     in_force = desk.in_force
-    endpoints = [
-        row for seat in in_force.seats.values() for row in seat.endpoints.report(now, wall)
-    ]
     rules = in_force.rules.report()
     own = [row for ruleset in in_force.rules_of.values() for row in ruleset.report()]
     seen = {(row["rule"], row["source"]) for row in rules}
@@ -35,7 +38,7 @@ def host_report(
         "host": host_id,
         "at": round(wall, 1),
         "revision": in_force.revision,
-        "endpoints": endpoints,
+        "endpoints": endpoint_rows(desk, now, wall),
         "rules": rules,
         "policy_errors": list(policy_errors),
     }

@@ -21,6 +21,7 @@ from routing.prices import price_of
 from routing.rules import RuleSet, compile_rules
 
 if TYPE_CHECKING:
+    from config.agents import Agent as Definition
     from config.settings import Settings
 
 
@@ -88,7 +89,7 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
         else:
             seats[name] = replace(seat_of(settings, name, definition), made_from=definition)
             made.append(seats[name])
-        seats[name] = _priced(seats[name], definition.provider, prices)
+        seats[name] = _priced(seats[name], definition, prices)
     return InForce(
         seats,
         _compiled(found.rules, seats),
@@ -100,11 +101,16 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
     )
 
 
-def _priced(seat: Seat, provider: str, prices: Mapping[str, Price]) -> Seat:
+def _priced(seat: Seat, definition: Definition, prices: Mapping[str, Price]) -> Seat:
     """The seat with the prices of now; its endpoints and all that is known of them stay."""
     places = {
-        name: replace(place, price=price_of(prices, provider, place.model))
-        for name, place in seat.places.items()
+        name: replace(
+            place,
+            price=endpoint.price.plain()
+            if endpoint.price
+            else price_of(prices, endpoint.provider or definition.provider, place.model),
+        )
+        for (name, place), endpoint in zip(seat.places.items(), definition.endpoints, strict=True)
     }
     return seat if places == seat.places else replace(seat, places=places)
 

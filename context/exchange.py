@@ -169,7 +169,7 @@ class Exchange:
             packed = orjson.dumps(self._report(), default=str)
             pipeline.set(REPORT + self._host_id, packed, px=round(REPORT_TTL_S * 1000))
         async with asyncio.timeout(self._timeout_s):
-            answers = cast("list[Any]", await pipeline.execute())
+            answers = await pipeline.execute()
             gone = self._hear(now, answers[2])
             if gone:
                 await self._redis.hdel(KEY, *gone)
