@@ -22,10 +22,12 @@ from actors.limits import HostLimits, SessionLimits
 from actors.metrics import HostMetrics
 from actors.purse import Purse
 from actors.renewal import Renewal
+from actors.report import endpoint_rows, host_report
 from actors.runtime import HostRuntime
 from actors.seats import in_force
 from actors.server import HostServer
-from config.stores import memory_of
+from config.stores import exchange_of, memory_of
+from context.exchange import Exchange
 from context.memory import ContextMemory
 from context.watch import PolicyWatch
 from contracts.commands import SessionKey
@@ -35,6 +37,7 @@ from contracts.pace import Pace
 from contracts.policies import Policy
 from contracts.tasks import spawn, stop
 from router.reach import RouterOracle, router_oracle
+from routing.health import HEALTH
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -81,6 +84,7 @@ class HostShell:
         self._renewal: Renewal | None = None
         self._watch: PolicyWatch | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None
         self._reporter: asyncio.Task[None] | None = None
         self._meter: asyncio.Task[None] | None = None
         self._directory: Any = None
@@ -117,10 +121,24 @@ class HostShell:
         self._server = HostServer(self._runtime, ray.util.get_node_ip_address())
         address = HostAddress(self._host_id, *await self._server.start(), self._server.token)
         self._watcher = spawn(self._watch.run(), name="host-policies")
+        self._exchange = self._shared(desk, self._watch)
         self._reporter = spawn(self._report(self._runtime), name="host-report")
-        self._meter = spawn(self._measure(self._runtime, self._memory), name="host-metrics")
+        self._meter = spawn(self._measure(self._runtime, self._memory, desk), name="host-metrics")
         settle()
         return Presence(address, ray.get_runtime_context().get_node_id(), self._draining)
+
+    def _shared(self, desk: Desk, watch: PolicyWatch) -> Exchange:
+        """What is known of endpoints, told to the other hosts and heard from them."""
+
+        def report() -> dict[str, Any]:
+            errors = [watch.problem] if watch.problem else []
+            now = asyncio.get_running_loop().time()
+            return host_report(self._host_id, desk, errors, now, time.time())
+
+        exchange = exchange_of(self._settings, self._host_id, HEALTH, report)
+        HEALTH.on_shut = exchange.nudge
+        exchange.open()
+        return exchange
 
     async def ping(self) -> str:
         """Answers while the event loop is alive."""
@@ -167,6 +185,8 @@ class HostShell:
             await stop(self._reporter, self._meter, self._watcher)
             self._reporter = None
             await self._runtime.close()
+            if self._exchange is not None:
+                await self._exchange.aclose()
             if self._renewal is not None:
                 await self._renewal.aclose()
             await self._server.close()
@@ -192,7 +212,7 @@ class HostShell:
                 log.warning("%d sessions are active elsewhere", len(superseded))
                 await runtime.depose(superseded)
 
-    async def _measure(self, runtime: HostRuntime, memory: ContextMemory) -> None:
+    async def _measure(self, runtime: HostRuntime, memory: ContextMemory, desk: Desk) -> None:
         metrics = HostMetrics(ray.get_runtime_context().get_actor_name() or self._host_id)
         while True:
             health, counts = await memory.health(), memory.counts
@@ -212,6 +232,8 @@ class HostShell:
                     "journal_skipped": counts.get("journal_dropped", 0),
                 }
             )
+            now = asyncio.get_running_loop().time()
+            metrics.show_endpoints(endpoint_rows(desk, now, time.time()))
             await asyncio.sleep(METRICS_S)
 
     async def _tell(

@@ -6,7 +6,8 @@ this is on the way of a token.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ray.util.metrics import Counter, Gauge
 
@@ -26,6 +27,15 @@ COUNTERS: Mapping[str, str] = {
     "write_batches": "Transactions that wrote them.",
     "journal_skipped": "Events that were not recorded outside the host, since Redis was away.",
 }
+ENDPOINT_STATES = ("closed", "probing", "open")
+ENDPOINT_GAUGES: Mapping[str, str] = {
+    "endpoint_state": "Circuit of an agent's endpoint: 0 closed, 1 probing, 2 open.",
+}
+ENDPOINT_COUNTERS: Mapping[str, str] = {
+    "endpoint_asked": "Requests to an agent's endpoint.",
+    "endpoint_failed": "Of these, those that the endpoint is to blame for.",
+}
+_ENDPOINT_TAGS = ("host", "agent", "endpoint")
 
 
 class HostMetrics:
@@ -39,8 +49,22 @@ class HostMetrics:
         self._counters = {
             name: Counter(f"troupe_{name}", text, ("host",)) for name, text in COUNTERS.items()
         }
+        self._endpoint_gauges = {
+            name: Gauge(f"troupe_{name}", text, _ENDPOINT_TAGS)
+            for name, text in ENDPOINT_GAUGES.items()
+        }
+        self._endpoint_counters = {
+            name: Counter(f"troupe_{name}", text, _ENDPOINT_TAGS)
+            for name, text in ENDPOINT_COUNTERS.items()
+        }
         self._seen: dict[str, int] = {}
-        for metric in (*self._gauges.values(), *self._counters.values()):
+        self._seen_of: dict[tuple[str, str, str], int] = {}
+        for metric in (
+            *self._gauges.values(),
+            *self._counters.values(),
+            *self._endpoint_gauges.values(),
+            *self._endpoint_counters.values(),
+        ):
             metric.set_default_tags(tags)
 
     def show(self, facts: Mapping[str, int]) -> None:
@@ -52,3 +76,24 @@ class HostMetrics:
             if more > 0:
                 self._counters[name].inc(more)
                 self._seen[name] = facts[name]
+
+    def show_endpoints(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Show how endpoints stand, as `routing.endpoints` reports them."""
+        seen: dict[tuple[str, str, str], int] = {}
+        for row in rows:
+            agent, endpoint = row["agent"], row["endpoint"]
+            tags = {"agent": agent, "endpoint": endpoint}
+            state = ENDPOINT_STATES.index(row["state"])
+            self._endpoint_gauges["endpoint_state"].set(state, tags=tags)
+            for name, total in (
+                ("endpoint_asked", row["asked"]),
+                ("endpoint_failed", row["failed"]),
+            ):
+                key = name, agent, endpoint
+                before = self._seen_of.get(key, 0)
+                # An agent that was replaced counts from nothing.
+                more = total - before if total >= before else total
+                seen[key] = total
+                if more > 0:
+                    self._endpoint_counters[name].inc(more, tags=tags)
+        self._seen_of = seen

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from config.errands import WebhookEndpoint
 from config.settings import Settings
+from context.exchange import Exchange, HostReports, Report
 from context.memory import ContextMemory, ContextOptions
 from contracts.errands import Hook
+from contracts.limits import Shared
 
 
 def memory_of(settings: Settings) -> ContextMemory:
@@ -33,6 +35,27 @@ def memory_of(settings: Settings) -> ContextMemory:
             hooks=tuple(hook_of(endpoint) for endpoint in settings.webhooks.endpoints),
         ),
     )
+
+
+def exchange_of(settings: Settings, host_id: str, shared: Shared, report: Report) -> Exchange:
+    """What hosts tell each other, not opened yet."""
+    context = settings.context
+    assert context.redis_url is not None
+    return Exchange(
+        context.redis_url.get_secret_value(),
+        host_id,
+        shared,
+        report,
+        timeout_s=context.redis_timeout_s,
+        retry_s=context.redis_retry_s,
+    )
+
+
+def reports_of(settings: Settings) -> HostReports:
+    """What hosts tell people."""
+    context = settings.context
+    assert context.redis_url is not None
+    return HostReports(context.redis_url.get_secret_value(), timeout_s=context.redis_timeout_s)
 
 
 def hook_of(endpoint: WebhookEndpoint) -> Hook:

@@ -178,3 +178,41 @@ class SpendObject(Shape):
     budgets: BudgetsObject
     days: list[DaySpentObject] = Field(description="On which anything was; the newest first.")
     users: list[UserSpentObject] = Field(description="Who spent most this month.")
+
+
+class EndpointObject(Shape):
+    """One endpoint, over all hosts."""
+
+    agent: str
+    endpoint: str
+    model: str
+    region: str | None
+    state: Literal["closed", "open", "probing"] = Field(
+        description="Of its circuit, the worst of all hosts'. `open`: it is not asked. `probing`: "
+        "one request at a time, until one goes well."
+    )
+    expected_ms: Count | None = Field(description="To a first token; null: nobody knows.")
+    running: Count
+    asked: Count = Field(description="Requests since each host has had this agent.")
+    failed: Count = Field(description="Of these, those that the endpoint is to blame for.")
+    rate_limited_until: Seconds | None
+
+
+class HostObject(Shape):
+    """What a host says of itself."""
+
+    host: str
+    at: Seconds
+    revision: Count = Field(description="Of the policies that it answers by; 0: settings alone.")
+    rules: list[dict[str, Any]] = Field(
+        description="Each with `rule`, `source`, `matched` and `faults` of `reason`, `count`, "
+        "`last`."
+    )
+    policy_errors: list[str] = Field(description="Why newer policies are not in force there.")
+
+
+class EndpointsObject(Shape):
+    """How endpoints stand, and the hosts that say so."""
+
+    hosts: list[HostObject]
+    endpoints: list[EndpointObject]

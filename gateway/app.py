@@ -15,6 +15,7 @@ from gateway import (
     chat,
     conversations,
     document,
+    endpoints,
     errors,
     health,
     models,
@@ -111,6 +112,7 @@ def _http(services: Services, doors: Doors) -> FastAPI:
         admin,
         routes,
         spend,
+        endpoints,
         health,
     )
     for part in parts:

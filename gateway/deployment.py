@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ray import serve
 
 from config.orders import orders
-from config.stores import memory_of
+from config.stores import memory_of, reports_of
 from contracts.hosts import Locator
 from contracts.ids import new_id
 from contracts.tasks import spawn
@@ -118,6 +118,7 @@ class GatewayShell:
                 drain,
                 memory.routes,
                 memory.spending,
+                reports_of(settings),
             )
         )
 

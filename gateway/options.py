@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from contracts.limits import Reports
 from gateway.drain import Drain
 from gateway.link import Link
 from gateway.ports import Records, Routed, Schedules, Spending
@@ -106,6 +107,7 @@ class Services:
     drain: Drain
     routed: Routed
     spending: Spending
+    reports: Reports
 
     def knows_agent(self, name: str) -> bool:
         """Whether `name` may stand in `model`."""

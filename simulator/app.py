@@ -120,7 +120,7 @@ class Simulator:
             finish=finish,
             seed=seed,
             hold_ms=self._hold_ms,
-            extra=_request_id(),
+            extra=_request_id() + found.wire.limits(orders.requests_left),
         ).start()
 
     def _orders(self, request: Request, ask: Ask, wire: Wire) -> Script:

@@ -144,4 +144,4 @@ class ChatFrames:
         )
 
 
-WIRE = Wire(read, ChatFrames, openai_wire.error, openai_wire.words)
+WIRE = Wire(read, ChatFrames, openai_wire.error, openai_wire.words, openai_wire.limits)

@@ -209,4 +209,4 @@ class ResponseFrames:
         return dumps(self._ended(outcome, plain(outcome.text)))
 
 
-WIRE = Wire(read, ResponseFrames, openai_wire.error, openai_wire.words)
+WIRE = Wire(read, ResponseFrames, openai_wire.error, openai_wire.words, openai_wire.limits)

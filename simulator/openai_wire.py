@@ -40,6 +40,30 @@ def overloaded() -> bytes:
     return error_body(message, kind, None, code)
 
 
+def limits(left: int | None) -> bytes:
+    """The header lines that tell of rate limits: `left` of 60 requests a minute, None: plenty."""
+    if left is None:
+        return PLENTY
+    return _limits(60, left, b"%ds" % (60 - left))
+
+
+def _limits(limit: int, left: int, reset: bytes) -> bytes:
+    return b"".join(
+        b"x-ratelimit-%b: %b\r\n" % line
+        for line in (
+            (b"limit-requests", b"%d" % limit),
+            (b"remaining-requests", b"%d" % left),
+            (b"reset-requests", reset),
+            (b"limit-tokens", b"10000000"),
+            (b"remaining-tokens", b"9999000"),
+            (b"reset-tokens", b"6ms"),
+        )
+    )
+
+
+PLENTY = _limits(10_000, 9_999, b"6ms")
+
+
 def error_body(message: str, kind: str, param: str | None, code: str | None) -> bytes:
     """The error object under its key."""
     return dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})

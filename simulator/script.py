@@ -52,6 +52,8 @@ class Script:
         times: The fault strikes this many requests with this very script, then no more.
             None: every one.
         retry_after_s: What the Retry-After header says; 429 has one anyway.
+        requests_left: What OpenAI's rate-limit headers say is left of 60 requests a minute.
+            None: of plenty.
         finish: Why the model stopped, in OpenAI's chat words.
         seed: Of jitter and of the conversational reply. None: the simulator's own.
     """
@@ -64,6 +66,7 @@ class Script:
     at: int | None = None
     times: int | None = None
     retry_after_s: int | None = None
+    requests_left: int | None = None
     finish: str = "stop"
     seed: int | None = None
 
@@ -77,6 +80,7 @@ LIMITS = {
     "at": MAX_TOKENS,
     "times": 1_000_000,
     "retry_after_s": 86_400,
+    "requests_left": 60,
     "seed": (1 << 63) - 1,
 }
 WORDS = {"fault": tuple(sorted(FAULTS)), "finish": FINISHES}

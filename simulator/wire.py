@@ -89,6 +89,8 @@ class Wire(NamedTuple):
     """A provider's error body."""
     words: Callable[[int], str]
     """What this provider says with a status."""
+    limits: Callable[[int | None], bytes] = lambda _: b""
+    """Its header lines on rate limits: how many requests are left, None: plenty."""
 
 
 def dumps(value: Any) -> bytes:

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 from ray.util.metrics import Metric
 
-from actors.metrics import COUNTERS, GAUGES, HostMetrics
+from actors.metrics import (
+    COUNTERS,
+    ENDPOINT_COUNTERS,
+    ENDPOINT_GAUGES,
+    GAUGES,
+    HostMetrics,
+)
 
 Recorded = list[tuple[str, float, dict[str, str]]]
 
@@ -40,9 +46,25 @@ def test_a_counter_grows_by_what_is_new_and_a_gauge_says_what_is(recorded: Recor
     assert {name for name, _, _ in recorded} == {"troupe_sessions", "troupe_activations"}
 
 
+def test_endpoints_are_told_apart_and_one_that_begins_anew_counts_on(recorded: Recorded) -> None:
+    metrics = HostMetrics("host-7-1")
+    row = {"agent": "gpt", "endpoint": "gpt-1", "state": "closed", "asked": 5, "failed": 0}
+    metrics.show_endpoints([row, {**row, "endpoint": "gpt-2", "state": "open"}])
+    metrics.show_endpoints([{**row, "state": "probing", "asked": 9, "failed": 1}])
+    metrics.show_endpoints([{**row, "asked": 2}])
+    tags = {"host": "host-7-1", "agent": "gpt", "endpoint": "gpt-1"}
+    mine = [(name, value) for name, value, seen in recorded if seen == tags]
+    assert [value for name, value in mine if name == "troupe_endpoint_state"] == [0, 1, 0]
+    assert [value for name, value in mine if name == "troupe_endpoint_asked"] == [5, 4, 2]
+    assert [value for name, value in mine if name == "troupe_endpoint_failed"] == [1]
+    other = [value for _, value, seen in recorded if seen == {**tags, "endpoint": "gpt-2"}]
+    assert other == [2, 5]
+
+
 def test_every_metric_is_in_the_operators_page() -> None:
     from tests.house.paths import ROOT
 
     page = (ROOT / "docs" / "operations.md").read_text()
-    missing = [name for name in (*GAUGES, *COUNTERS) if f"`troupe_{name}`" not in page]
+    every = (*GAUGES, *COUNTERS, *ENDPOINT_GAUGES, *ENDPOINT_COUNTERS)
+    missing = [name for name in every if f"`troupe_{name}`" not in page]
     assert missing == []

@@ -184,3 +184,41 @@ def test_the_operators_key_is_a_good_one_and_theirs_alone(
     assert load(production, directory).auth.admin_key is None
     settings = load({**production, "TROUPE_ADMIN_KEY": "another-of-sixteen"}, directory)
     assert "another-of-sixteen" not in repr(settings)
+
+
+def test_endpoints_and_fallbacks_fit_together(overlay, problems):
+    directory = overlay(
+        "agents:\n"
+        "  gpt:\n"
+        "    fallbacks: [gemini, gemini, poet]\n"
+        "    hedge: {after_ms: 20000, max_usd: 0.01}\n"
+        "    endpoints:\n"
+        "    - {name: gpt-2}\n"
+        "    - {}\n"
+        "    - {provider: gemini}\n"
+        "    - {provider: gemni, model: m}\n"
+        "  gemini: {fallbacks: [third]}\n"
+        "  third: {provider: openai, model: m, fallbacks: [gpt]}\n"
+    )
+    found = {key: reason for _, key, reason in problems({}, directory)}
+    assert found == {
+        "agents.gpt.fallbacks[0]": "leads back to gpt: gemini → third → gpt",
+        "agents.gpt.fallbacks[1]": "is named twice: gemini",
+        "agents.gpt.fallbacks[2]": "must be the name of an agent",
+        "agents.gpt.hedge.after_ms": "must be less than first_token_s, which is 20 s",
+        "agents.gpt.endpoints[1].name": "is taken by another endpoint: gpt-2",
+        "agents.gpt.endpoints[2].model": (
+            "must be set; gemini may not know the agent's gpt-5.4-mini"
+        ),
+        "agents.gpt.endpoints[3].provider": (
+            "must be one of openai, gemini; did you mean `gemini`?"
+        ),
+        "agents.gemini.fallbacks[0]": "leads back to gemini: third → gpt → gemini",
+        "agents.third.fallbacks[0]": "leads back to third: gpt → gemini → third",
+    }
+
+
+def test_an_agent_that_falls_back_on_itself(overlay, problems):
+    directory = overlay("agents: {gpt: {fallbacks: [gpt]}}")
+    ((_, key, reason),) = problems({}, directory)
+    assert (key, reason) == ("agents.gpt.fallbacks[0]", "leads back to gpt: gpt")

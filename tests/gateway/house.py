@@ -24,6 +24,7 @@ from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from actors.runtime import HostRuntime
 from config.load import load
+from context.exchange import HostReports
 from context.memory import ContextMemory
 from contracts.agents import Agent
 from contracts.commands import SessionKey
@@ -253,6 +254,8 @@ async def open_house(
         stack.push_async_callback(link.close)
         given = GatewayOptions(**{"open_doors": not keys, "organization": org, **options})
         rulebook = Rulebook(memory.policies, partial(standing, SETTINGS))
+        reports = HostReports(stores.redis_url)
+        stack.push_async_callback(reports.aclose)
         services = Services(
             link,
             memory.records,
@@ -263,6 +266,7 @@ async def open_house(
             Drain(drain_s),
             memory.routes,
             memory.spending,
+            reports,
         )
         url = await stack.enter_async_context(serving(services))
         client = await stack.enter_async_context(

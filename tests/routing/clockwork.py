@@ -31,7 +31,7 @@ class Fixture:
         book: HealthBook | None = None,
     ) -> None:
         self.now = 1000.0
-        self.book = book or HealthBook(Random(seed))
+        self.book = HealthBook(Random(seed)) if book is None else book
         self.endpoints = [
             Endpoint(
                 name,
