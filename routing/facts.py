@@ -92,7 +92,7 @@ class Facts:
             data = self._data(subject)
             known = self._found[subject] = data, sieve.found(data)
         data, found = known
-        return sieve.alone(number, data) if found is None else number in found
+        return sieve.has(number, data, found)
 
     def _data(self, subject: Subject) -> bytes:
         if subject == "text":

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, cast
 
 import re2  # pyright: ignore[reportMissingTypeStubs]
 
 MAX_PATTERN_CHARS = 2_000
 MAX_KEYWORDS = 200
+MAX_WHOLE = 500
+"""Lists of words kept ready; each takes some 0.3 MB."""
 SPACE = r"[\pZ\x09-\x0d\x1c-\x1f\x{85}]"
 """White space as `str.split` sees it; RE2's own `\\s` is ASCII's, less one."""
 
@@ -50,7 +52,31 @@ def regex(pattern: str) -> Pattern:
     return _compiled(pattern)
 
 
-def keywords(words: Sequence[str]) -> Pattern:
+class Words:
+    """What `keywords` makes. Where words end is dear to compile, so that is left until `rough` was
+    found, which is what stands in a text that has one of the words, or nearly.
+    """
+
+    def __init__(self, phrases: str) -> None:
+        self.rough = _compiled(f"(?i:{phrases})")
+        self._phrases = phrases
+
+    @property
+    def pattern(self) -> str:
+        return self.rough.pattern
+
+    def search(self, text: str | bytes) -> Match | None:
+        """Group 1 is what was found."""
+        return _whole(self._phrases).search(text) if self.rough.search(text) else None
+
+
+@lru_cache(maxsize=MAX_WHOLE)
+def _whole(phrases: str) -> Pattern:
+    edge = r"[^\pL\pM\pN_]"
+    return _compiled(f"(?i)(?:^|{edge})({phrases})(?:{edge}|$)")
+
+
+def keywords(words: Sequence[str]) -> Words:
     r"""Any of these words or phrases, whole and in any case; group 1 is what was found.
 
     A word ends where a letter, mark, digit or underscore of any script does not go on, which
@@ -67,8 +93,7 @@ def keywords(words: Sequence[str]) -> Pattern:
         if len(word) > MAX_PATTERN_CHARS:
             raise BadPattern(f"has an entry longer than {MAX_PATTERN_CHARS:,} characters")
         phrases.append(f"{SPACE}+".join(parts))
-    edge = r"[^\pL\pM\pN_]"
-    return _compiled(f"(?i)(?:^|{edge})({'|'.join(phrases)})(?:{edge}|$)")
+    return Words("|".join(phrases))
 
 
 def glob(pattern: str) -> Pattern:

@@ -10,7 +10,7 @@ from typing import Any
 
 import re2  # pyright: ignore[reportMissingTypeStubs]
 
-from routing.patterns import Pattern, options
+from routing.patterns import Pattern, Words, options
 
 _re2: Any = re2
 _ALWAYS = 0
@@ -48,7 +48,7 @@ class Sieve:
         self._set = made
 
     def found(self, text: bytes) -> frozenset[int] | None:
-        """The numbers of all that are in it; None: one pass cannot tell."""
+        """The numbers of all that may be in it; None: one pass cannot tell."""
         if self._set is None:
             return None
         numbers: list[int] = self._set.Match(text)
@@ -56,6 +56,10 @@ class Sieve:
             return None
         return frozenset(number - 1 for number in numbers if number != _ALWAYS)
 
-    def alone(self, number: int, text: bytes) -> bool:
-        """Whether this one is in it."""
-        return self._patterns[number].search(text) is not None
+    def has(self, number: int, text: bytes, found: frozenset[int] | None) -> bool:
+        """Whether this one is in the text, of which `found` says what a pass did."""
+        if found is not None and number not in found:
+            return False
+        pattern = self._patterns[number]
+        sure = found is not None and not isinstance(pattern, Words)
+        return sure or pattern.search(text) is not None

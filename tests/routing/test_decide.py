@@ -6,7 +6,7 @@ import copy
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.decisions import Decision, RoutingInput
@@ -80,6 +80,7 @@ inputs = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(rule_lists(), inputs)
 def test_the_first_rule_that_matches_by_itself_wins(specs, given_input):
     decision = decide(compile_rules(specs, AGENTS), AGENTS, "auto", given_input)
@@ -95,6 +96,7 @@ def test_the_first_rule_that_matches_by_itself_wins(specs, given_input):
     assert (decision.rule, decision.agent) == (expected.name, expected.target)
 
 
+@settings(deadline=None)
 @given(rule_lists(), inputs)
 def test_every_message_gets_one_of_the_agents_and_a_bounded_sentence(specs, given_input):
     decision = decide(compile_rules(specs, AGENTS), AGENTS, "auto", given_input)
@@ -105,6 +107,7 @@ def test_every_message_gets_one_of_the_agents_and_a_bounded_sentence(specs, give
     assert len(decision.reason) < 1_000
 
 
+@settings(deadline=None)
 @given(rule_lists(), inputs)
 def test_a_decision_depends_on_nothing_but_its_input_and_changes_nothing(specs, given_input):
     before = copy.deepcopy(given_input)

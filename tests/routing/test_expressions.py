@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.decisions import RoutingInput
@@ -224,6 +224,7 @@ MANY = compile_rules(
 )
 
 
+@settings(deadline=None)
 @given(
     st.builds(
         RoutingInput,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from routing import patterns
 from routing.patterns import (
     MAX_KEYWORDS,
     MAX_PATTERN_CHARS,
@@ -49,6 +50,16 @@ ANY_TEXT = st.text(st.characters(codec=None), max_size=60)  # lone surrogates in
 )
 def test_a_keyword_is_found_whole_and_in_any_case(word, text, found):
     assert (keywords([word]).search(fold(text)) is not None) is found
+
+
+@given(st.text("abc .é_", max_size=8), st.lists(st.text("abc .é_", max_size=3), max_size=3))
+@settings(deadline=None)
+def test_what_has_a_word_has_what_is_looked_for_first(text, words):
+    if not words or not all(word.split() for word in words):
+        return
+    pattern = keywords(words)
+    whole = patterns._whole(pattern._phrases).search(fold(text))
+    assert (pattern.search(fold(text)) is None) == (whole is None)
 
 
 def test_a_match_says_which_keyword_it_was():

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.decisions import Classifier, Decision, Found, RoutingInput, Semantic
@@ -65,6 +65,7 @@ def test_a_split_gives_each_agent_its_share():
     assert 0.08 < drawn["gemini"] / 20_000 < 0.12
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 50), min_size=1, max_size=4).filter(any),
     st.text(st.characters(codec=None), min_size=1, max_size=20),
