@@ -12,6 +12,7 @@ from gateway.admin_answers import SpendObject
 from gateway.admin_requests import SpendQuery
 from gateway.call import Operator, StrictRoute, answer
 from gateway.document import FAILURES, ok
+from gateway.text import check_length
 
 router = APIRouter(route_class=StrictRoute, tags=["Spending"], responses=FAILURES)
 
@@ -27,6 +28,7 @@ async def retrieve(call: Operator, query: Annotated[SpendQuery, Query()]) -> Res
     """
     services = call.services
     org_id, user = query.org or services.options.organization, query.user
+    check_length(user or "", "user", services.options.limits.id_chars)
     spent = await services.spending.spent(org_id, user)
     days = await services.spending.days(org_id, user, query.days)
     users = [] if user else await services.spending.users(org_id, USERS)

@@ -112,6 +112,19 @@ async def test_a_replay_goes_through_what_was_said(troupe: Troupe, house: House)
     assert await house.database.fetchval("SELECT count(*) FROM policies") == 0
 
 
+async def test_what_was_spent_is_shown_with_what_may_be(troupe: Troupe, house: House) -> None:
+    await house.database.execute(
+        "INSERT INTO spending (org_id, subject, day, nano, turns)"
+        " SELECT $1, unnest(array['', 'ada']), (now() AT TIME ZONE 'UTC')::date, 2500000000, 3",
+        house.org,
+    )
+    lines = (await troupe("spend")).out.splitlines()
+    assert lines[0] == f"{house.org}: today $2.5000, month $2.5000"
+    assert lines[1].split() == ["BUDGET", "SOFT", "HARD"]
+    assert ["ada", "$2.5000", "$2.5000"] in [line.split() for line in lines]
+    assert json.loads((await troupe("spend", "--json")).out)["users"][0]["user"] == "ada"
+
+
 async def test_it_ends_as_it_went(troupe: Troupe) -> None:
     assert (await troupe("policies", "show", TROUPE_ADMIN_KEY="wrong")).code == 1
     closed = await troupe("policies", "show", TROUPE_ADMIN_KEY="")
