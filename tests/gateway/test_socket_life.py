@@ -91,6 +91,7 @@ class Stage:
             self.drain,
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
+            None,  # type: ignore[arg-type]
         )
         endpoint = websocket_endpoint(
             services,
