@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.desk import Desk
 
-FAULTY_RULES = 100
+ORGANIZATIONS_RULES = 100
 """Rules of organizations that are reported at most, beside those for everybody."""
 
 
@@ -15,6 +15,36 @@ def endpoint_rows(desk: Desk, now: float, wall: float) -> list[dict[str, Any]]:
     """How the endpoints of all agents stand; see `routing.endpoints.Balanced.report`."""
     seats = desk.in_force.seats.values()
     return [row for seat in seats for row in seat.endpoints.report(now, wall)]
+
+
+def rule_rows(desk: Desk) -> list[dict[str, Any]]:
+    """What became of each rule. A rule for everybody stands in the sets of organizations as well,
+    where it is asked about their messages: all of it is added up.
+
+    Of organizations' own rules those come first that could not be asked.
+    """
+    in_force = desk.in_force
+    everybody = in_force.rules.report()
+    rows = {(row["source"], row["rule"]): row for row in everybody}
+    for ruleset in in_force.rules_of.values():
+        for row in ruleset.report():
+            known = rows.setdefault((row["source"], row["rule"]), row)
+            if known is not row:
+                _add(known, row)
+    own = list(rows.values())[len(everybody) :]
+    own.sort(key=lambda row: not row["faults"])
+    return everybody + own[:ORGANIZATIONS_RULES]
+
+
+def _add(known: dict[str, Any], row: dict[str, Any]) -> None:
+    known["matched"] += row["matched"]
+    for fault in row["faults"]:
+        same = next((one for one in known["faults"] if one["reason"] == fault["reason"]), None)
+        if same is None:
+            known["faults"].append(fault)
+        else:
+            same["count"] += fault["count"]
+            same["last"] = max(same["last"], fault["last"])
 
 
 def host_report(
@@ -29,16 +59,11 @@ def host_report(
         now: Seconds, of the clock that endpoints are told.
         wall: The same moment in Unix seconds.
     """
-    in_force = desk.in_force
-    rules = in_force.rules.report()
-    own = [row for ruleset in in_force.rules_of.values() for row in ruleset.report()]
-    seen = {(row["rule"], row["source"]) for row in rules}
-    rules += [row for row in own if (row["rule"], row["source"]) not in seen][:FAULTY_RULES]
     return {
         "host": host_id,
         "at": round(wall, 1),
-        "revision": in_force.revision,
+        "revision": desk.in_force.revision,
         "endpoints": endpoint_rows(desk, now, wall),
-        "rules": rules,
+        "rules": rule_rows(desk),
         "policy_errors": list(policy_errors),
     }
