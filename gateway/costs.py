@@ -16,7 +16,7 @@ def troupe_object(record: ResponseRecord, *, started: bool = False) -> dict[str,
     """
     said: dict[str, Any] = {"agent": record.agent, **record.decision}
     if started or record.status not in ENDED:
-        _forget_turn(said)
+        _forget_later(said)
         return said
     if record.charges:
         said["charges"] = [charge_object(charge) for charge in record.charges]
@@ -41,8 +41,11 @@ def charge_object(charge: Charge) -> dict[str, Any]:
     return shown
 
 
-def _forget_turn(said: dict[str, Any]) -> None:
-    """That a turn is beyond its own soft limit is known at its end alone."""
+def _forget_later(said: dict[str, Any]) -> None:
+    """What is known only after the beginning: an endpoint may have been waited for, and that a turn
+    is beyond its own soft limit only its end tells.
+    """
+    said.pop("endpoint", None)
     warnings = [name for name in said.pop("budget", ()) if name != "turn"]
     if warnings:
         said["budget"] = warnings

@@ -102,7 +102,7 @@ def response_object(record: ResponseRecord, *, started: bool = False) -> JsonObj
         "instructions": record.instructions,
         "max_output_tokens": record.max_output_tokens,
         "max_tool_calls": None,
-        "model": record.agent or record.model,
+        "model": _answering(record, started=started),
         "output": output,
         "parallel_tool_calls": True,
         "previous_response_id": record.previous_response_id,
@@ -123,6 +123,12 @@ def response_object(record: ResponseRecord, *, started: bool = False) -> JsonObj
         "conversation": {"id": record.session_id},
         "troupe": troupe_object(record, started=started),
     }
+
+
+def _answering(record: ResponseRecord, *, started: bool) -> str:
+    """The agent: at the beginning the one that was chosen, later the one that answered last."""
+    chosen: str | None = record.decision.get("agent") if started else None
+    return chosen or record.agent or record.model
 
 
 def _failure(error: JsonObject | None) -> JsonObject | None:

@@ -102,9 +102,20 @@ def test_the_text_is_the_same_in_every_form(cuts: list[str]) -> None:
 
 
 def test_what_comes_live_and_what_is_rebuilt_later_are_the_same_bytes() -> None:
+    chosen = {"agent": "gpt", "rule": "rest", "reason": "No rule before it matched."}
     final = ended(["Hel", "lo ", "%d"], usage=Usage(3, 4, 1))
+    # An endpoint was waited for, and another agent stood in for this one.
+    final.decision, final.agent = {**chosen, "endpoint": "gpt-1"}, "gemini"
     running = ResponseRecord(
-        "resp_1", "conv_1", "in_progress", "auto", "gpt", 100.7, "msg_1", user=final.user
+        "resp_1",
+        "conv_1",
+        "in_progress",
+        "auto",
+        "gpt",
+        100.7,
+        "msg_1",
+        user=final.user,
+        decision=chosen,
     )
     live = [Event(1, "started", "resp_1", 0, running), *events_of(final)[1:]]
     assert Projector(running).encode(live) == Projector(final).encode(events_of(final))
