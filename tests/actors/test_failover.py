@@ -455,11 +455,11 @@ async def test_a_cancellation_does_not_wait_for_a_model_that_is_to_route() -> No
         _, reader = await cast.start()
         choose, asked = cast.desk.choose, asyncio.Event()
 
-        async def slow(*args: Any, ask: bool = True) -> Any:
+        async def slow(*args: Any, ask: bool = True, **options: Any) -> Any:
             if ask:
                 asked.set()
                 await asyncio.Event().wait()
-            return await choose(*args, ask=ask)
+            return await choose(*args, ask=ask, **options)
 
         cast.desk.choose = slow  # type: ignore[method-assign]
         second = asyncio.ensure_future(cast.start(ask("second")))
@@ -484,10 +484,10 @@ async def test_a_session_that_moved_while_a_model_routed_accepts_nothing() -> No
         await cast.play()
         choose, asked, go = cast.desk.choose, asyncio.Event(), asyncio.Event()
 
-        async def slow(*args: Any, ask: bool = True) -> Any:
+        async def slow(*args: Any, ask: bool = True, **options: Any) -> Any:
             asked.set()
             await go.wait()
-            return await choose(*args, ask=ask)
+            return await choose(*args, ask=ask, **options)
 
         cast.desk.choose = slow  # type: ignore[method-assign]
         second = asyncio.ensure_future(cast.start(ask("second")))
