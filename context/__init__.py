@@ -9,6 +9,7 @@
 - `wake`: activations share statements in the same way
 - `hot`: the hot copies in Redis
 - `journal`: what hosts are about to tell, in Redis; `recover`: what the next activation makes of it
+- `exchange`: what hosts tell each other of endpoints, and people of themselves, in Redis
 - `replay`: the events of ended turns, from Postgres
 - `rows`: rows to contracts' nouns and back
 - `history`, `tokens`: the window of a conversation that a model is shown
