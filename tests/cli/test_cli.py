@@ -125,6 +125,13 @@ async def test_what_was_spent_is_shown_with_what_may_be(troupe: Troupe, house: H
     assert json.loads((await troupe("spend", "--json")).out)["users"][0]["user"] == "ada"
 
 
+async def test_endpoints_are_shown_where_no_host_tells(troupe: Troupe) -> None:
+    said = await troupe("endpoints")
+    assert (said.code, said.err) == (0, "")
+    titles = [line.split()[0] for line in said.out.splitlines() if line]
+    assert {"AGENT", "HOST"} <= set(titles)
+
+
 async def test_it_ends_as_it_went(troupe: Troupe) -> None:
     assert (await troupe("policies", "show", TROUPE_ADMIN_KEY="wrong")).code == 1
     closed = await troupe("policies", "show", TROUPE_ADMIN_KEY="")
