@@ -25,12 +25,13 @@ BODY = json.dumps(
 @pytest.mark.parametrize("secret", ["whsec_dGhlIHNlY3JldCBvZiB0aGUgc2hvcA==", "a plain secret, ö"])
 def test_the_stock_client_verifies_it(secret: str) -> None:
     client = OpenAI(api_key="none", webhook_secret=secret)
-    headers = headers_of(key_of(secret), "evt_1", int(time.time()), BODY)
+    now = int(time.time())
+    headers = headers_of(key_of(secret), "evt_1", now, BODY)
     event = client.webhooks.unwrap(BODY, headers)
     assert (event.type, event.data.id) == ("response.completed", "resp_1")  # type: ignore[union-attr]
     for name, body, wrong in [
         ("webhook-id", BODY, "evt_2"),
-        ("webhook-timestamp", BODY, str(int(time.time()) - 1)),
+        ("webhook-timestamp", BODY, str(now - 1)),
         ("webhook-signature", BODY, "v1,AAAA"),
         ("webhook-id", BODY + b" ", "evt_1"),
     ]:

@@ -74,7 +74,8 @@ def test_it_listens_on_loopback_alone(troupe: RunningTroupe) -> None:
     # calls of other replicas, which asks for the cluster's token.
     loopback = ("127.", "::1", "::ffff:127.")
     open_to_all = {name for name, address, _ in listening if not address.startswith(loopback)}
-    assert open_to_all <= {"haproxy", "ray::ServeReplica:troupe:Gateway"}
+    replicas = {f"ray::ServeReplica:troupe:{name}" for name in ("Gateway", "Router")}
+    assert open_to_all <= {"haproxy", *replicas}
 
 
 def listeners(process: psutil.Process) -> list[tuple[str, str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +47,11 @@ def scripted_agents() -> dict[str, str]:
     for name, model in SCRIPTED.items():
         environ[f"TROUPE_AGENTS__{name}__PROVIDER"] = "openai"
         environ[f"TROUPE_AGENTS__{name}__MODEL"] = model
+    # One that breaks off and stays broken: nobody goes on, and its circuits, one for each endpoint,
+    # take longer to open than the tests are about to ask it.
+    broken = [{"model": f"{SCRIPTED['BROKEN']}.seed-{number}"} for number in range(8)]
+    environ["TROUPE_AGENTS__BROKEN__ENDPOINTS"] = json.dumps(broken)
+    environ["TROUPE_AGENTS__BROKEN__ATTEMPTS"] = "1"
     return environ
 
 
