@@ -49,6 +49,8 @@ from contracts.limits import RateLimits
 SILENT_S = 3.0
 """A stream that has spoken and then says nothing for so long counts as silent."""
 _LINGER_S = 1.0
+_LIMITS_S = 0.05
+"""Heads that come sooner after another one are not read for limits: a busy endpoint has many."""
 _PULSE_S = 1.0
 _ERROR_BYTES = 64 * 1024
 _ERROR_BODY_S = 2.0
@@ -129,6 +131,7 @@ class StreamingAgent:
         """Told what an answer's head says of the provider's rate limits."""
         self._running = 0
         self._silent = 0
+        self._limits_due = 0.0
         self._lingering: set[Callable[[], None]] = set()
         self._closed = False
 
@@ -220,8 +223,7 @@ class StreamingAgent:
                 why = f"no answer within {limit_s:g} s"
                 raise self._errors.error(ProviderTimeout, why) from None
             raise self._errors.transport(error, begun=False) from None
-        if self.on_limits is not None and (limits := rate_limits(response.headers)) is not None:
-            self.on_limits(limits)
+        self._hear_limits(response)
         if response.status == 200 and self._streams(response):
             return response
         try:
@@ -233,6 +235,15 @@ class StreamingAgent:
     def _first_token_s(self) -> float:
         first_s = self.spec.first_token_s
         return self.spec.timeout_s if first_s is None else first_s
+
+    def _hear_limits(self, response: aiohttp.ClientResponse) -> None:
+        now = asyncio.get_running_loop().time()
+        if self.on_limits is None or (response.status == 200 and now < self._limits_due):
+            return
+        self._limits_due = now + _LIMITS_S
+        limits = rate_limits(response.headers)
+        if limits is not None:
+            self.on_limits(limits)
 
     def _note_silent(self, change: int) -> None:
         self._silent += change
