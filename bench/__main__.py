@@ -176,7 +176,8 @@ def main() -> int:
         report.save(document, plan.out / f"{stem}.json")
         if drawable(found):
             draw(found, title, plan.out / f"{stem}.png")
-    say(f"kept in {plan.out}: {name}.json and its picture, and as latest.*")
+    kept = "and its picture, and" if drawable(found) else "and"
+    say(f"kept in {plan.out}: {name}.json {kept} as latest.*")
     missed = any(check.passed is False for check in judged)
     return 1 if strict and missed else 0
 

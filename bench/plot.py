@@ -23,7 +23,7 @@ _COLOURS = {"troupe": "#b3432b", "proxy": "#4a6b8a"}
 
 def drawable(found: Found) -> bool:
     """Whether there is anything that a picture shows better than a line of text."""
-    return bool(found.results or found.wakes or found.sleeps)
+    return bool(found.results or found.wakes or found.sleeps or found.storms)
 
 
 def draw(found: Found, title: str, path: Path) -> None:
