@@ -111,9 +111,26 @@ class ChargeObject(Shape):
 class DecisionObject(BaseModel):
     """Which agent answers, why, and at its end what that cost. Further facts may stand beside."""
 
-    agent: str
-    rule: str | None = None
+    agent: str = Field(description="Who was chosen; of an ended response, who answered.")
+    chosen: str | None = Field(default=None, description="Who was to answer, if another one did.")
+    rule: str | None = Field(
+        default=None, description="The rule that matched; `model` where the caller chose."
+    )
     reason: str | None = None
+    version: str | None = Field(default=None, description="Of the rules that were asked.")
+    kept: bool = Field(
+        default=False, description="The rule left the conversation with the agent it had."
+    )
+    asked: dict[str, Any] | None = Field(
+        default=None, description="What a model said that was asked to route."
+    )
+    on_failure: Literal["continue", "restart", "stop"] | None = Field(
+        default=None, description="The rule's word on what becomes of a begun answer."
+    )
+    candidates: list[dict[str, Any]] | None = Field(
+        default=None, description="The chosen agent's endpoints as they stood."
+    )
+    endpoint: str | None = Field(default=None, description="The one that was asked first.")
     budget: list[str] | None = Field(
         default=None, description="Budgets that are beyond their soft limits."
     )

@@ -11,13 +11,16 @@ from contracts.money import Charge, usd
 def troupe_object(record: ResponseRecord, *, started: bool = False) -> dict[str, Any]:
     """The `troupe` of a response. What says nothing is left out.
 
-    A function of the record, as all of `gateway.projection`. `started`: as it was when the turn
-    began, so without what only its end could tell.
+    A function of the record, as all of `gateway.projection`. `agent` is who answered; where that is
+    not who was `chosen`, both are named. `started`: as it was when the turn began, so without what
+    only its end could tell.
     """
     said: dict[str, Any] = {"agent": record.agent, **record.decision}
     if started or record.status not in ENDED:
         _forget_later(said)
         return said
+    if record.agent != said["agent"]:
+        said["chosen"], said["agent"] = said["agent"], record.agent
     if record.charges:
         said["charges"] = [charge_object(charge) for charge in record.charges]
     if any(charge.nano is not None for charge in record.charges):

@@ -119,6 +119,8 @@ def test_what_comes_live_and_what_is_rebuilt_later_are_the_same_bytes() -> None:
     )
     live = [Event(1, "started", "resp_1", 0, running), *events_of(final)[1:]]
     assert Projector(running).encode(live) == Projector(final).encode(events_of(final))
+    troupe = response_object(final)["troupe"]
+    assert (troupe["agent"], troupe["chosen"]) == ("gemini", "gpt")
 
 
 def test_events_in_one_batch_or_one_by_one_are_the_same_bytes() -> None:
