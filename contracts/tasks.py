@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 log = logging.getLogger("troupe.tasks")
+AGAIN_S = 5.0
+"""What a task may take to clean up after it was cancelled, before it is cancelled again."""
 _alive: set[asyncio.Task[Any]] = set()
 
 
@@ -51,9 +53,12 @@ def spawn(
 
 
 async def stop(*tasks: asyncio.Task[Any] | None) -> None:
-    """Cancel the tasks and wait until each is gone; their errors went to their owners."""
-    living = [task for task in tasks if task is not None and not task.done()]
-    for task in living:
-        task.cancel()
-    if living:
-        await asyncio.wait(living)
+    """Cancel the tasks and wait until each is gone; their errors went to their owners.
+
+    One that goes on is cancelled again: a library may take a cancellation for its own time-out.
+    """
+    living = {task for task in tasks if task is not None and not task.done()}
+    while living:
+        for task in living:
+            task.cancel()
+        _, living = await asyncio.wait(living, timeout=AGAIN_S)
