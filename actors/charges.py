@@ -15,7 +15,7 @@ from context.history import cost as message_cost
 from context.tokens import estimate
 from contracts.agents import ModelRequest
 from contracts.messages import ResponseRecord, Usage
-from contracts.money import Charge, Price, answer_tokens, cost
+from contracts.money import Charge, Price, answer_tokens, charged, cost
 
 
 def estimated_input(request: ModelRequest) -> int:
@@ -31,9 +31,7 @@ def charge_for(
     estimated = usage is None
     if usage is None:
         usage = Usage(estimated_input(request), estimate(said) if said else 0)
-    read, written, cached = usage
-    nano = None if place.price is None else cost(place.price, read, written, cached)
-    return Charge(agent, place.name, place.model, read, written, cached, nano, estimated)
+    return charged(agent, place.name, place.model, place.price, *usage, estimated=estimated)
 
 
 def within(request: ModelRequest, price: Price | None, most: int, spent: int) -> ModelRequest:

@@ -81,11 +81,10 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
     for name, definition in settings.agents.items():
         before = previous.seats.get(name) if previous else None
         if before is not None and before.made_from == definition:
-            seats[name] = before
+            seats[name] = _priced(before, endpoints_of(settings, name, definition))
         else:
             seats[name] = replace(seat_of(settings, name, definition), made_from=definition)
             made.append(seats[name])
-        seats[name] = _priced(seats[name], endpoints_of(settings, name, definition))
     return InForce(
         seats,
         _compiled(found.rules, seats),

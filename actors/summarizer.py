@@ -21,7 +21,7 @@ from contracts.agents import End
 from contracts.errors import ProviderInterrupted, TroupeError
 from contracts.memory import Memory, SessionState, Summary
 from contracts.messages import Usage
-from contracts.money import Charge, cost
+from contracts.money import charged
 from contracts.tasks import spawn, stop
 
 log = logging.getLogger("troupe.actors.summarizer")
@@ -118,6 +118,5 @@ class Summarizer:
         """Count it, whatever becomes of the summary."""
         if usage is None or place.price is None:
             return
-        nano = cost(place.price, *usage)
-        charge = Charge(writer.name, place.name, place.model, *usage, nano)
+        charge = charged(writer.name, place.name, place.model, place.price, *usage)
         self._purse.charge(self._state.key.org_id, self._state.user, [charge])

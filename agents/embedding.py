@@ -10,31 +10,27 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from io import BytesIO
 from typing import Any, Protocol, cast
 
 import aiohttp
 import orjson
 
-from agents.assembly import NO_KEY
+from agents.assembly import connect
 from agents.events import Malformed
-from agents.pool import POOL, Client, Pool, PoolKey
+from agents.pool import POOL, Client, Pool
 from agents.sdk import Template
 from agents.spec import EmbedderSpec
-from agents.streaming import TRANSPORT_ERRORS, Ask
+from agents.streaming import TRANSPORT_ERRORS, Ask, refusal_body
 from agents.translate import Translator
 from contracts.errors import (
     InvalidRequest,
-    ProviderError,
     ProviderProtocol,
     ProviderTimeout,
     ProviderUnavailable,
 )
 
 Vectors = list[list[float]]
-_ERROR_BYTES = 64 * 1024
-_ERROR_BODY_S = 2.0
 
 
 class EmbeddingWire(Protocol):
@@ -121,7 +117,8 @@ class HttpEmbedder:
                     allow_redirects=False,  # it would take the key to another server
                 )
                 if response.status != 200:
-                    raise await self._refusal(response)
+                    said = await refusal_body(response)
+                    raise self._errors.status(response.status, response.headers, said)
                 return await self._body(response)
         except TRANSPORT_ERRORS as error:
             if waiting.expired():
@@ -131,15 +128,6 @@ class HttpEmbedder:
         finally:
             if response is not None and not response.content.is_eof():
                 response.close()
-
-    async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
-        """What the answer says in place of vectors; what its body withholds is not waited for."""
-        body = b""
-        with suppress(*TRANSPORT_ERRORS):
-            async with asyncio.timeout(_ERROR_BODY_S):
-                while len(body) < _ERROR_BYTES and (data := await response.content.readany()):
-                    body += data
-        return self._errors.status(response.status, response.headers, body)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -169,15 +157,10 @@ def assemble_embedder(
     Raises:
         InvalidRequest: there is neither a key nor a server that may do without one.
     """
-    if not spec.api_key and not spec.base_url:
-        why = f"Embedder '{spec.name}' has neither a key nor a base_url."
-        raise InvalidRequest(why, param="api_key")
-    api_key = spec.api_key or NO_KEY
-    key = PoolKey(spec.provider, "embeddings", api_key, spec.base_url, spec.connect_timeout_s)
-    client = pool.take(key, lambda: template(api_key))
-    secrets = (spec.api_key,) if spec.api_key else ()
-    errors = Translator(spec.name, spec.provider, secrets, kind="embedder")
-    return HttpEmbedder(spec, wire(client.template), client, lambda: pool.give_back(key), errors)
+    client, give_back, errors = connect(
+        spec, api="embeddings", template=template, pool=pool, kind="embedder"
+    )
+    return HttpEmbedder(spec, wire(client.template), client, give_back, errors)
 
 
 def _vector(value: object) -> list[float]:

@@ -256,12 +256,8 @@ class StreamingAgent:
         )
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
-        """What the answer says in place of a stream; what its body withholds is not waited for."""
-        body = b""
-        with suppress(*TRANSPORT_ERRORS):
-            async with asyncio.timeout(_ERROR_BODY_S):
-                while len(body) < _ERROR_BYTES and (data := await response.content.readany()):
-                    body += data
+        """What the answer says in place of a stream."""
+        body = await refusal_body(response)
         if response.status == 200:
             return self._errors.not_a_stream(body)
         return self._errors.status(response.status, response.headers, body)
@@ -305,6 +301,16 @@ class StreamingAgent:
         self._lingering.add(free)
         timer = asyncio.get_running_loop().call_later(_LINGER_S, free)
         response.content.on_eof(free)
+
+
+async def refusal_body(response: aiohttp.ClientResponse) -> bytes:
+    """What stands in place of an answer; what is withheld of it is not waited for."""
+    body = b""
+    with suppress(*TRANSPORT_ERRORS):
+        async with asyncio.timeout(_ERROR_BODY_S):
+            while len(body) < _ERROR_BYTES and (data := await response.content.readany()):
+                body += data
+    return body
 
 
 async def _rest(response: aiohttp.ClientResponse, pace_s: float) -> None:

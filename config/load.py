@@ -86,7 +86,7 @@ def _parts(raw: Raw) -> Parts:
     parts.providers, parts.provider_names = _table(raw, "providers", Provider)
     parts.embedders, parts.embedder_names = _table(raw, "embedders", Embedder, least=0)
     parts.agents, parts.agent_names = _table(raw, "agents", Agent)
-    _rules(raw, parts)
+    parts.rules, parts.whole_rules = read_rules(raw, raw.values.get("rules"))
     return parts
 
 
@@ -125,18 +125,15 @@ def check_name(raw: Raw, path: KeyPath) -> None:
         raw.problems.append(Problem(raw.source(path), dotted(path), reason))
 
 
-def _rules(raw: Raw, parts: Parts) -> None:
-    given = raw.values.get("rules")
+def read_rules(raw: Raw, given: object) -> tuple[dict[int, Rule], bool]:
+    """The valid rules of a list by their place in it, and whether that is all of them."""
     if not isinstance(given, list):
-        parts.whole_rules = False
         raw.problems.append(Problem(raw.source(("rules",)), "rules", "must be a list of rules"))
-        return
-    for index in range(len(cast("list[Any]", given))):
-        rule = validated(raw, ("rules", index), Rule)
-        if rule is None:
-            parts.whole_rules = False
-        else:
-            parts.rules[index] = rule
+        return {}, False
+    count = len(cast("list[Any]", given))
+    read = {index: validated(raw, ("rules", index), Rule) for index in range(count)}
+    valid = {index: rule for index, rule in read.items() if rule is not None}
+    return valid, len(valid) == count
 
 
 def fill_endpoints(raw: Raw, parts: Parts, environ: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ from config.check import Finding, Parts, check
 from config.errors import Problem, did_you_mean
 from config.explain import unknown_key
 from config.files import KeyPath, dotted, parse_yaml
-from config.load import APART, check_name, fill_endpoints, validated
+from config.load import APART, check_name, fill_endpoints, read_rules, validated
 from config.overlay import Raw, refuse_secrets
 from config.resolve import rule_spec
 from config.rules import ELSE, Rule
@@ -231,7 +231,7 @@ def _parsed(settings: Settings, policy: Policy) -> _Document:
     elif "tier" in raw.values:
         document.tier = validated(raw, ("tier",), root.model_fields["tier"].annotation) or ""
         check_name(raw, ("tier",))
-    _read_rules(document)
+    document.rules, document.whole_rules = read_rules(raw, raw.values.get("rules", []))
     return document
 
 
@@ -252,21 +252,6 @@ def _read_agents(document: _Document) -> None:
         agent = None if value is None else validated(raw, ("agents", name), Agent)
         if value is None or agent is not None:
             document.agents[name] = agent
-
-
-def _read_rules(document: _Document) -> None:
-    raw = document.raw
-    given = raw.values.get("rules", [])
-    if not isinstance(given, list):
-        raw.problems.append(Problem(raw.source(("rules",)), "rules", "must be a list of rules"))
-        document.whole_rules = False
-        return
-    for index in range(len(cast("list[Any]", given))):
-        rule = validated(raw, ("rules", index), Rule)
-        if rule is None:
-            document.whole_rules = False
-        else:
-            document.rules[index] = rule
 
 
 # -- what they make together ----------------------------------------------------------------------

@@ -116,11 +116,6 @@ def _no_simulator(names: list[str]) -> Problem:
     return Problem("TROUPE_SIMULATOR__URL", "simulator.url", reason)
 
 
-def rule_specs(settings: Settings) -> tuple[RuleSpec, ...]:
-    """The rules as `routing.rules` takes them."""
-    return tuple(rule_spec(rule) for rule in settings.rules)
-
-
 def rule_spec(rule: Rule, source: str = SETTINGS) -> RuleSpec:
     """One rule as `routing.rules` takes it; `source` is where it comes from."""
     when: Conditions | str | None

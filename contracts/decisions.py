@@ -24,8 +24,7 @@ class Decision:
         asked: What a model said that was asked to route: `{"kind": "semantic", "label", "score"}`
             or `{"kind": "classifier", "label"}`, and `"fallback": why` where nobody knew.
         candidates: The chosen agent's endpoints as they stood, each `{"endpoint", "state",
-            "expected_ms", "running"}`; the one that was taken first is `endpoint`.
-        endpoint: See `candidates`; None until one was taken.
+            "expected_ms", "running"}`. Which of them was taken first, the response adds.
     """
 
     agent: str
@@ -36,12 +35,11 @@ class Decision:
     kept: bool = False
     asked: Mapping[str, Any] | None = None
     candidates: tuple[Mapping[str, Any], ...] = ()
-    endpoint: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As it is stored and shown; what says nothing is left out."""
         told: dict[str, Any] = {"agent": self.agent, "rule": self.rule, "reason": self.reason}
-        for name in ("version", "on_failure", "kept", "asked", "candidates", "endpoint"):
+        for name in ("version", "on_failure", "kept", "asked", "candidates"):
             value = getattr(self, name)
             if value:
                 told[name] = list(value) if name == "candidates" else value

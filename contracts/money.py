@@ -38,6 +38,24 @@ class Charge(NamedTuple):
     estimated: bool = False
 
 
+def charged(
+    agent: str,
+    endpoint: str,
+    model: str,
+    price: Price | None,
+    input_tokens: int,
+    output_tokens: int = 0,
+    cached_tokens: int = 0,
+    *,
+    estimated: bool = False,
+) -> Charge:
+    """The charge of a request that took so many tokens."""
+    tokens = input_tokens, output_tokens, cached_tokens
+    return Charge(
+        agent, endpoint, model, *tokens, None if price is None else cost(price, *tokens), estimated
+    )
+
+
 def cost(price: Price, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> int:
     """Nano-dollars, rounded up. `cached_tokens` are among `input_tokens`."""
     cached = price.input_usd if price.cached_usd is None else price.cached_usd

@@ -22,7 +22,7 @@ from contracts.errors import (
     Unavailable,
 )
 from contracts.messages import Usage
-from contracts.money import Charge, Price, cost
+from contracts.money import Charge, Price, charged
 from router.nearness import Examples, Vector, direction, nearest
 from router.sorting import MAX_ANSWER_CHARS, asked, label_in
 from routing.endpoints import EndpointSet
@@ -113,9 +113,7 @@ class Embedding:
         """What the vector of a message cost; providers do not say it for each, so by estimate."""
         if self._price is None:
             return ()
-        tokens = estimate(text)
-        nano = cost(self._price, tokens, 0)
-        return (Charge(ROUTER, *self._name, tokens, 0, 0, nano, estimated=True),)
+        return (charged(ROUTER, *self._name, self._price, estimate(text), estimated=True),)
 
     def forget(self) -> None:
         self._examples.clear()
@@ -292,8 +290,7 @@ class ModelOracle:
 def _charges(agent: str, place: Place, usage: Usage | None) -> tuple[Charge, ...]:
     if usage is None or place.price is None:
         return ()
-    nano = cost(place.price, *usage)
-    return (Charge(agent, place.name, place.model, *usage, nano),)
+    return (charged(agent, place.name, place.model, place.price, *usage),)
 
 
 async def _tried(work: Awaitable[T]) -> T | TroupeError:

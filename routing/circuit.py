@@ -75,12 +75,6 @@ class Circuit:
             return "closed"
         return "open" if now < self.until else "probing"
 
-    def due(self, now: float) -> bool:
-        """Whether the next request would be a probe."""
-        if self.closed or now < self.until:
-            return False
-        return self._probe_at is None or now - self._probe_at >= PROBE_S
-
     def wait_s(self, now: float) -> float:
         """Seconds until it lets a request pass; 0: now."""
         if self.closed:

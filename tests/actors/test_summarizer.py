@@ -10,8 +10,8 @@ import pytest
 from context.history import SUMMED_UP
 from contracts.errors import ProviderRateLimited, StoreUnavailable
 from contracts.money import Price
-from routing.endpoints import InOrder
 from tests.actors.conftest import Stage, ask
+from tests.support.endpoints import InOrder
 from tests.support.runtime import (
     OneHost,
     ScriptedAgent,

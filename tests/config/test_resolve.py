@@ -8,7 +8,7 @@ import pytest
 
 from config.errors import SettingsError
 from config.load import load
-from config.resolve import resolve, rule_specs, simulated
+from config.resolve import resolve, rule_spec, simulated
 from routing.conditions import Conditions
 
 SIMULATOR = "http://127.0.0.1:9000"
@@ -92,6 +92,6 @@ def test_one_condition_and_a_list_of_them_are_the_same(overlay):
         "- {name: a, when: {regex: x, keywords: [y, z], metadata: {k: v}}, agent: gpt}\n"
         "- {name: b, when: else, agent: gemini}\n"
     )
-    first, last = rule_specs(load({}, directory))
+    first, last = map(rule_spec, load({}, directory).rules)
     assert first.when == Conditions(("x",), ("y", "z"), (("k", ("v",)),), ())
     assert (last.name, last.target, last.when) == ("b", "gemini", None)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from config.load import load
-from config.resolve import rule_specs
+from config.resolve import rule_spec
 from contracts.decisions import Classifier, Semantic
 from routing.targets import Ask, Split
 
@@ -46,7 +46,7 @@ rules:
 
 
 def test_a_rule_leads_to_one_of_four(overlay):
-    specs = rule_specs(load({}, overlay(ALL)))
+    specs = tuple(map(rule_spec, load({}, overlay(ALL)).rules))
     assert pickle.loads(pickle.dumps(specs)) == specs
     vip, canary, near, sort, rest = specs
     assert (vip.target, vip.sticky, vip.on_failure) == ("gpt", True, "restart")

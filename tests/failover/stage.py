@@ -28,10 +28,10 @@ from contracts.money import Price
 from gateway.frames import event_frame
 from gateway.link import Link
 from gateway.projection import Projector
-from routing.endpoints import InOrder
 from routing.rules import RuleSpec, compile_rules
 from tests.failover.expected import ATTEMPTS, BAD, GOOD
 from tests.failover.faults import TOKENS, Case
+from tests.support.endpoints import InOrder
 from tests.support.runtime import LIMITS, SESSION_LIMITS, OneHost, make_link
 from tests.support.simulator import SimulatorProcess
 from tests.support.waiting import until

@@ -17,7 +17,7 @@ from contracts.errors import AgentUnavailable, ProviderTimeout, ProviderUnavaila
 from contracts.money import Charge, Price, cost
 from router.oracle import Embedding, ModelOracle
 from router.sorting import label_in
-from routing.endpoints import InOrder
+from tests.support.endpoints import InOrder
 from tests.support.simulator import SimulatorProcess
 
 QUESTION = Classifier(

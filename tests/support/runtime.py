@@ -22,8 +22,8 @@ from contracts.messages import ENDED, FailurePolicy, Message, OnBusy, ResponseRe
 from contracts.money import NO_BUDGETS, Budgets, Charge, Price, Spent
 from contracts.pace import Pace
 from gateway.link import Link
-from routing.endpoints import InOrder
 from routing.rules import RuleSpec, compile_rules
+from tests.support.endpoints import InOrder
 
 LIMITS = HostLimits(
     sessions=100,
