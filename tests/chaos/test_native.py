@@ -14,6 +14,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from chaos.native import NativeClient
 from chaos.record import SessionRecord
 from chaos.talk import Manner, Talk
+from tests.chaos.one_message import OneMessage
 
 Act = Callable[[ServerConnection], Awaitable[None]]
 
@@ -57,21 +58,16 @@ def whole(text: str) -> dict[str, Any]:
 
 def a_talk(port: int, stall_s: float = 30.0) -> Talk:
     manner = Manner(f"http://127.0.0.1:{port}", "gpt", think_s=0.001, stall_s=stall_s)
-    return Talk(SessionRecord("conv_1", "native"), manner, Random(1))
+    return OneMessage(SessionRecord("conv_1", "native"), manner, Random(1))
 
 
 async def run(stage: Stage, stall_s: float = 30.0) -> Talk:
-    """Let the client say one message, and stop it when that is answered."""
+    """Let the client say one message and hear its answer."""
     server: Server = await serve(stage.connection, "127.0.0.1", 0)
     async with server:
         talk = a_talk(next(iter(server.sockets)).getsockname()[1], stall_s)
-        client = NativeClient(talk)
-        task = asyncio.ensure_future(client.run())
         async with asyncio.timeout(20):
-            while not talk.record.messages:
-                await asyncio.sleep(0.001)
-            talk.stopped = True
-            await task
+            await NativeClient(talk).run()
     return talk
 
 

@@ -17,7 +17,8 @@ from aiohttp import web
 from chaos.record import SessionRecord
 from chaos.stock import SdkSource
 from chaos.stream import EventClient, HttpSource
-from chaos.talk import Manner, Talk
+from chaos.talk import Manner
+from tests.chaos.one_message import OneMessage
 
 PART = {"type": "output_text", "text": "t0 t1 ", "annotations": []}
 ITEM = {
@@ -90,25 +91,21 @@ async def served(api: Api) -> AsyncIterator[str]:
 
 
 async def run(api: Api, kind: str) -> SessionRecord:
-    """One message through one client, stopped when it is answered."""
+    """One message through one client."""
     async with (
         served(api) as url,
         aiohttp.ClientSession() as http,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as sdk,
     ):
         stock = kind == "stock"
-        talk = Talk(
+        talk = OneMessage(
             SessionRecord("conv_1", "stock" if stock else "stream"),
             Manner(url, "gpt", think_s=0.001, stall_s=30.0),
             Random(1),
         )
         source = SdkSource(sdk, "gpt") if stock else HttpSource(http, url, "gpt", 30.0)
-        task = asyncio.ensure_future(EventClient(talk, source, takes_over=stock).run())
         async with asyncio.timeout(20):
-            while not talk.record.messages:
-                await asyncio.sleep(0.001)
-            talk.stopped = True
-            await task
+            await EventClient(talk, source, takes_over=stock).run()
     return talk.record
 
 
