@@ -10,18 +10,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from io import BytesIO
 from typing import Any, Protocol, cast
 
-import aiohttp
 import orjson
 
 from agents.assembly import connect
+from agents.connection import Answer
 from agents.events import Malformed
-from agents.pool import POOL, Client, Pool
+from agents.pool import POOL, Ask, Client, Pool
 from agents.sdk import Template
 from agents.spec import EmbedderSpec
-from agents.streaming import TRANSPORT_ERRORS, Ask, refusal_body
+from agents.streaming import TRANSPORT_ERRORS, refusal_body
 from agents.translate import Translator
 from contracts.errors import (
     InvalidRequest,
@@ -102,36 +101,32 @@ class HttpEmbedder:
 
     async def _asked(self, ask: Ask) -> bytes:
         """Send the request and read the whole answer."""
-        session = None if self._closed else self._client.session()
-        if session is None:
+        if self._closed or self._client.closed:
             raise self._errors.error(ProviderUnavailable, "the embedder is closed")
         limit_s = self.spec.timeout_s
         waiting = asyncio.timeout(limit_s)
-        response: aiohttp.ClientResponse | None = None
+        answer: Answer | None = None
         try:
             async with waiting:
-                response = await session.post(
-                    ask.url,
-                    data=BytesIO(ask.body),  # as bytes, aiohttp warns of large ones
-                    headers=ask.headers,
-                    allow_redirects=False,  # it would take the key to another server
-                )
-                if response.status != 200:
-                    said = await refusal_body(response)
-                    raise self._errors.status(response.status, response.headers, said)
-                return await self._body(response)
+                answer = await self._client.post(ask)
+                await answer.head()
+                if answer.status != 200:
+                    said = await refusal_body(answer)
+                    raise self._errors.status(answer.status, answer.headers, said)
+                return await self._body(answer)
         except TRANSPORT_ERRORS as error:
             if waiting.expired():
                 why = f"no answer within {limit_s:g} s"
                 raise self._errors.error(ProviderTimeout, why) from None
-            raise self._errors.transport(error, begun=response is not None) from None
+            begun = answer is not None and answer.begun
+            raise self._errors.transport(error, begun=begun) from None
         finally:
-            if response is not None and not response.content.is_eof():
-                response.close()
+            if answer is not None:
+                answer.close()
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _body(self, answer: Answer) -> bytes:
         body = bytearray()
-        while data := await response.content.readany():
+        while data := await answer.read():
             body += data
             if len(body) > self.spec.max_answer_bytes:
                 why = f"an answer over {self.spec.max_answer_bytes} bytes"

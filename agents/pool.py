@@ -13,14 +13,26 @@ A pool is tied to the event loop that first uses it, as connections are.
 from __future__ import annotations
 
 import asyncio
-import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-import aiohttp
-import httpx2
+from yarl import URL
 
+from agents.connection import Answer, Connection, NoConnection
+from agents.dialing import Dialer
 from agents.sdk import Template
+from contracts.errors import InvalidRequest
+
+_HEADS = 256
+"""Addresses whose request head is kept: one for each model of the account."""
+
+
+class Ask(NamedTuple):
+    """One HTTP POST, under the headers of its client's template."""
+
+    url: str
+    body: bytes
 
 
 class PoolKey(NamedTuple):
@@ -43,50 +55,130 @@ class Client:
         template: What the provider's SDK would send.
         connect_timeout_s: Seconds to a connection, name lookup and TLS included.
         keepalive_s: Seconds an idle connection is kept.
+
+    Raises:
+        InvalidRequest: a header, of which the key is one, holds a line break.
     """
 
     def __init__(
         self, template: Template, *, connect_timeout_s: float, keepalive_s: float = 15.0
     ) -> None:
+        for name, value in template.headers.items():
+            if set("\r\n\0") & {*name, *value}:
+                # As it came from a file whose last line ends; sent, it would begin a new header.
+                why = f"The header {name!r} holds a line break."
+                raise InvalidRequest(why, param="api_key")
         self.template = template
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout_s)
+        self.closed = False
+        self._connect_timeout_s = connect_timeout_s
         self._keepalive_s = keepalive_s
-        self._session: aiohttp.ClientSession | None = None
+        self._heads: dict[str, bytes] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closed = False
+        self._dialer: Dialer | None = None
+        self._all: set[Connection] = set()
+        self._idle: deque[tuple[Connection, float]] = deque()
+        """Those that wait, the one used last at the end, with the time since when."""
+        self._sweep: asyncio.TimerHandle | None = None
+        self._gone: asyncio.Future[None] | None = None
 
-    def session(self) -> aiohttp.ClientSession | None:
-        """The session of the running loop, made on first use; None once closed.
+    async def post(self, ask: Ask) -> Answer:
+        """Send a request. What comes for it is waited for with the answer.
+
+        Neither cookies, which would tie one user's turn to another's, nor proxies and .netrc of
+        the environment, which would send keys where nobody configured them to go.
 
         Raises:
-            RuntimeError: it belongs to another event loop.
+            TimeoutError: there was no connection in time.
+            NoConnection: there is none to be had, or the client is closed.
+            RuntimeError: its connections belong to another event loop.
         """
+        request = b"%b%d\r\n\r\n%b" % (self._head(ask.url), len(ask.body), ask.body)
         loop = asyncio.get_running_loop()
-        if self._session is None and not self._closed:
+        if self._loop is not loop:
+            if self._loop is not None:
+                raise RuntimeError(
+                    "an agent's connections belong to the event loop that opened them"
+                )
             self._loop = loop
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=0,
-                    keepalive_timeout=self._keepalive_s,
-                    ssl=trusted() if self.template.url.startswith("https:") else True,
-                ),
-                timeout=self._timeout,
-                # Cookies would tie one user's turn to another's; proxies and .netrc of the
-                # environment would send keys where nobody configured them to go.
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                raise_for_status=False,
-            )
-        if self._loop is not loop and self._session is not None:
-            raise RuntimeError("an agent's connections belong to the event loop that opened them")
-        return self._session
+        connection = self._waiting(loop.time())
+        if connection is None:
+            connection = await self._opened()
+        return connection.send(request)
 
     async def aclose(self) -> None:
-        """Close every connection. Idempotent."""
-        self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Close every connection, and wait until the loop has let go of them. Idempotent."""
+        self.closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        self._idle.clear()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            return  # they went with their loop
+        for connection in list(self._all):
+            connection.close()
+        if self._all:
+            self._gone = self._gone or loop.create_future()
+            await asyncio.shield(self._gone)
+
+    def _waiting(self, now: float) -> Connection | None:
+        """An idle connection, the warmest first."""
+        while self._idle:
+            connection, since = self._idle.pop()
+            if connection.usable and now - since < self._keepalive_s:
+                return connection
+            connection.close()
+        return None
+
+    async def _opened(self) -> Connection:
+        if self.closed:
+            raise NoConnection("closed")
+        if self._dialer is None:
+            self._dialer = Dialer(URL(self.template.url), self._connect_timeout_s)
+        connection = await self._dialer.dial(lambda: Connection(self._free, self._lost))
+        self._all.add(connection)
+        if self.closed or not connection.usable:
+            connection.close()
+            self._all.discard(connection)
+            raise NoConnection("closed")
+        return connection
+
+    def _free(self, connection: Connection) -> None:
+        assert self._loop is not None
+        self._idle.append((connection, self._loop.time()))
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(self._keepalive_s, self._sweep_out)
+
+    def _lost(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        if self._gone is not None and not self._all and not self._gone.done():
+            self._gone.set_result(None)
+
+    def _sweep_out(self) -> None:
+        """Close who has waited for too long, and come back when the next one will have."""
+        assert self._loop is not None
+        now = self._loop.time()
+        while self._idle and now - self._idle[0][1] >= self._keepalive_s:
+            self._idle.popleft()[0].close()
+        self._sweep = (
+            self._loop.call_at(self._idle[0][1] + self._keepalive_s, self._sweep_out)
+            if self._idle
+            else None
+        )
+
+    def _head(self, url: str) -> bytes:
+        """The head of a request to `url`, up to the number of its bytes."""
+        head = self._heads.get(url)
+        if head is None:
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            address = URL(url, encoded=True)
+            lines = [f"POST {address.raw_path_qs} HTTP/1.1"]
+            lines.append(f"Host: {address.host_port_subcomponent}")
+            lines += [f"{name}: {value}" for name, value in self.template.headers.items()]
+            head = "\r\n".join([*lines, "Content-Length: "]).encode()
+            self._heads[url] = head
+        return head
 
 
 class Pool:
@@ -118,8 +210,3 @@ class Pool:
 
 POOL = Pool()
 """The process's own. Building an agent touches no network and no loop."""
-
-
-def trusted() -> ssl.SSLContext:
-    """The certificates that the SDKs would trust, with `SSL_CERT_FILE` honoured as they do."""
-    return httpx2.create_ssl_context()

@@ -24,15 +24,11 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from io import BytesIO
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
-
+from agents.connection import Answer, TransportError
 from agents.joint import JointReader, asked_to_go_on
-from agents.pool import Client
+from agents.pool import Ask, Client
 from agents.rates import rate_limits
 from agents.spec import AgentSpec
 from agents.translate import Translator
@@ -41,6 +37,7 @@ from contracts.errors import (
     Busy,
     ProviderError,
     ProviderInterrupted,
+    ProviderProtocol,
     ProviderTimeout,
     ProviderUnavailable,
 )
@@ -54,17 +51,7 @@ _LIMITS_S = 0.05
 _PULSE_S = 1.0
 _ERROR_BYTES = 64 * 1024
 _ERROR_BODY_S = 2.0
-_LARGE_BYTES = 1 << 20
-# RuntimeError is what aiohttp raises for a connection or session that was closed under a reader.
-TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RuntimeError)
-
-
-class Ask(NamedTuple):
-    """One HTTP POST."""
-
-    url: URL
-    headers: CIMultiDict[str]
-    body: bytes
+TRANSPORT_ERRORS = (TransportError, OSError)
 
 
 class Reader(Protocol):
@@ -154,37 +141,40 @@ class StreamingAgent:
         ask = self._wire.ask(asked_to_go_on(request))
         self._take_place()
         begun = asyncio.get_running_loop().time()
-        response: aiohttp.ClientResponse | None = None
+        answer: Answer | None = None
         watchdog: Watchdog | None = None
         outcome: End | ProviderError | None = None
         try:
-            response = await self._open(ask)
+            answer = await self._open(ask)
             reader: Reader = self._wire.reader()
             if request.said:
                 reader = JointReader(reader, request.said)
             deadline = begun + self.spec.total_timeout_s
-            watchdog = Watchdog(response, begun, self._first_token_s, deadline, self._note_silent)
-            readany, now = response.content.readany, watchdog.now
+            watchdog = Watchdog(answer, begun, self._first_token_s, deadline, self._note_silent)
+            read, now = answer.read, watchdog.now
+            rest_s = 0.0
             while outcome is None:
-                broken: Exception | None = None
+                broken: TransportError | None = None
                 try:
-                    data = await readany()
-                except TRANSPORT_ERRORS as error:
+                    data = await read(rest_s)
+                except TransportError as error:
                     data, broken = b"", error
+                rest_s = 0.0
                 if text := reader.feed(data) if data else reader.close():
                     watchdog.last = math.inf  # until the caller comes back, nobody is waited for
                     watchdog.idle_s, watchdog.spoken = self.spec.timeout_s, True
                     yield text
-                    if self.spec.pace_s and reader.outcome is None:
-                        await _rest(response, self.spec.pace_s)
-                watchdog.last = now()
+                    # The text is on its way, so nobody waits for what comes next; only that, and
+                    # with it the end, is read up to so much later.
+                    rest_s = self.spec.pace_s
+                watchdog.last = now() + rest_s
                 outcome = reader.outcome
                 if outcome is None and not data:
                     outcome = self._unfinished(broken, watchdog)
         finally:
             if watchdog is not None:
                 watchdog.stop()
-            self._leave(response, well=isinstance(outcome, End))
+            self._leave(answer, well=isinstance(outcome, End))
         # Only here, with the place free again: who has the end may not ask for more.
         if isinstance(outcome, End):
             yield outcome
@@ -201,66 +191,67 @@ class StreamingAgent:
                 free()
             await self._give_back()
 
-    async def _open(self, ask: Ask) -> aiohttp.ClientResponse:
+    async def _open(self, ask: Ask) -> Answer:
         """Send the request and wait for the head of a stream."""
-        session = self.client.session()
-        if session is None:
+        if self.client.closed:
             raise self._errors.error(ProviderUnavailable, "the agent is closed")
         limit_s = min(self._first_token_s, self.spec.total_timeout_s)
         waiting = asyncio.timeout(limit_s)
+        answer: Answer | None = None
+        streams = False
         try:
             async with waiting:
-                response = await session.post(
-                    ask.url,
-                    # aiohttp warns of large bytes, whose one write could hold the loop.
-                    data=ask.body if len(ask.body) < _LARGE_BYTES else BytesIO(ask.body),
-                    headers=ask.headers,
-                    # A redirect would take the key to another server.
-                    allow_redirects=False,
-                )
+                answer = await self.client.post(ask)
+                await answer.head()
+            self._hear_limits(answer)
+            streams = answer.status == 200 and self._streams(answer)
+            if not streams:
+                raise await self._refusal(answer)
+            return answer
         except TRANSPORT_ERRORS as error:
             if waiting.expired():
                 why = f"no answer within {limit_s:g} s"
                 raise self._errors.error(ProviderTimeout, why) from None
             raise self._errors.transport(error, begun=False) from None
-        self._hear_limits(response)
-        if response.status == 200 and self._streams(response):
-            return response
-        try:
-            raise await self._refusal(response)
         finally:
-            response.close()
+            if answer is not None and not streams:
+                answer.close()
 
     @property
     def _first_token_s(self) -> float:
         first_s = self.spec.first_token_s
         return self.spec.timeout_s if first_s is None else first_s
 
-    def _hear_limits(self, response: aiohttp.ClientResponse) -> None:
+    def _hear_limits(self, answer: Answer) -> None:
         now = asyncio.get_running_loop().time()
-        if self.on_limits is None or (response.status == 200 and now < self._limits_due):
+        if self.on_limits is None or (answer.status == 200 and now < self._limits_due):
             return
         self._limits_due = now + _LIMITS_S
-        limits = rate_limits(response.headers)
+        limits = rate_limits(answer.headers)
         if limits is not None:
             self.on_limits(limits)
 
     def _note_silent(self, change: int) -> None:
         self._silent += change
 
-    def _streams(self, response: aiohttp.ClientResponse) -> bool:
-        """Whether the body is a stream. One whole JSON object is not, whatever its status."""
-        media_type = response.headers.get("Content-Type", "")
+    def _streams(self, answer: Answer) -> bool:
+        """Whether the body is a stream. One whole JSON object is not, nor what is compressed."""
+        if answer.header(b"content-encoding") not in ("", "identity"):
+            return False
+        media_type = answer.header(b"content-type")
         return not media_type.startswith("application/json") or media_type.startswith(
             self._wire.media_type
         )
 
-    async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
+    async def _refusal(self, answer: Answer) -> ProviderError:
         """What the answer says in place of a stream."""
-        body = await refusal_body(response)
-        if response.status == 200:
+        body = await refusal_body(answer)
+        if answer.status == 200:
+            if encoding := answer.header(b"content-encoding"):
+                why = f"it sends {encoding[:40]!r}, which was not asked for"
+                return self._errors.error(ProviderProtocol, why)
             return self._errors.not_a_stream(body)
-        return self._errors.status(response.status, response.headers, body)
+        return self._errors.status(answer.status, answer.headers, body)
 
     def _unfinished(self, broken: Exception | None, watchdog: Watchdog) -> ProviderError:
         """Why the bytes stopped before the end."""
@@ -280,71 +271,51 @@ class StreamingAgent:
             )
         self._running += 1
 
-    def _leave(self, response: aiohttp.ClientResponse | None, *, well: bool) -> None:
+    def _leave(self, answer: Answer | None, *, well: bool) -> None:
         """Free the stream's place and connection: at once, or once the framing is through."""
-        if response is None or not well or response.content.is_eof():
+        if answer is None or not well or answer.complete:
             self._running -= 1
-            if response is not None and not well:
-                response.close()
+            if answer is not None:
+                answer.close()
             return
 
         def free() -> None:
-            nonlocal response
-            if response is not None:
+            nonlocal answer
+            if answer is not None:
                 timer.cancel()
                 self._lingering.discard(free)
-                if not response.content.is_eof():
-                    response.close()
-                response = None
+                answer.close()
+                answer = None
                 self._running -= 1
 
         self._lingering.add(free)
         timer = asyncio.get_running_loop().call_later(_LINGER_S, free)
-        response.content.on_eof(free)
+        answer.on_complete(free)
 
 
-async def refusal_body(response: aiohttp.ClientResponse) -> bytes:
+async def refusal_body(answer: Answer) -> bytes:
     """What stands in place of an answer; what is withheld of it is not waited for."""
     body = b""
     with suppress(*TRANSPORT_ERRORS):
         async with asyncio.timeout(_ERROR_BODY_S):
-            while len(body) < _ERROR_BYTES and (data := await response.content.readany()):
+            while len(body) < _ERROR_BYTES and (data := await answer.read()):
                 body += data
     return body
 
 
-async def _rest(response: aiohttp.ClientResponse, pace_s: float) -> None:
-    """Leave what comes to the kernel for a while; a read for each token is what a stream costs.
-
-    The text that was read is on its way, so nobody waits for it; only the next read, and with it
-    the end, comes up to `pace_s` later.
-    """
-    connection = response.connection
-    transport = connection.transport if connection is not None else None
-    if transport is None or transport.is_closing():
-        return
-    transport.pause_reading()
-    await asyncio.sleep(pace_s)
-    if not transport.is_closing():
-        transport.resume_reading()
-
-
 class Watchdog:
-    """Closes a response that is silent for too long, lasts too long, or is dead.
+    """Closes an answer that is silent for too long, or lasts too long.
 
     Whoever reads sets `last` to `now()` after every read, and to infinity while it does not read;
     with the first text it also sets `spoken`, and `idle_s` to what holds from then on.
-
-    A dead one is a connection that closed without its reader being told: aiohttp does that when
-    the framing of a body breaks in the middle. A silence of one pulse is reason enough to look.
     """
 
     __slots__ = (
+        "_answer",
         "_deadline",
         "_is_silent",
         "_loop",
         "_note_silent",
-        "_response",
         "_timer",
         "expired",
         "idle_s",
@@ -355,7 +326,7 @@ class Watchdog:
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        answer: Answer,
         begun: float,
         idle_s: float,
         deadline: float,
@@ -368,11 +339,11 @@ class Watchdog:
         self._deadline = deadline
         self.spoken = False
         """The first text is there: from now on silence is reported as well, by `note_silent`."""
-        self._response = response
+        self._answer = answer
         self._note_silent = note_silent
         self._is_silent = False
         self.expired: str | None = None
-        """Why it struck, as a clause; None while it has not, or if it found a dead connection."""
+        """Why it struck, as a clause; None while it has not."""
         self._wait(self.now())
 
     def stop(self) -> None:
@@ -391,21 +362,14 @@ class Watchdog:
             self.expired = "its answer was not complete in time"
         elif silence >= self.idle_s:
             self.expired = f"not a byte for {self.idle_s:g} s"
-        elif silence < _PULSE_S or not self._dead():
+        else:
             self._tell(silent=self.spoken and silence >= SILENT_S)
             self._wait(now)
             return
-        # Wakes the reader with an error, which it takes for ours if `expired` is set.
-        self._response.close()
+        # Wakes the reader with an error, which it takes for ours, since `expired` is set.
+        self._answer.close()
 
     def _tell(self, *, silent: bool) -> None:
         if silent != self._is_silent:
             self._is_silent = silent
             self._note_silent(1 if silent else -1)
-
-    def _dead(self) -> bool:
-        connection = self._response.connection
-        if connection is None:  # given back: the body is complete
-            return False
-        transport = connection.transport
-        return transport is None or transport.is_closing()

@@ -29,9 +29,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, cast
 
-import aiohttp
 import orjson
 
+from agents.connection import NoConnection, NotHttp
 from agents.scrub import scrub
 from contracts.errors import (
     ProviderError,
@@ -167,15 +167,15 @@ class Translator:
         if isinstance(error, TimeoutError):
             why = "no answer in time" if begun else "no connection in time"
             return self.error(ProviderTimeout, why)
-        # Only the class is named: an aiohttp error's text may hold the address, which may hold
-        # a password, and its request, which holds the key.
+        # Of what is not ours only the class is named: its text may hold the address, which may
+        # hold a password.
         why = f"the connection broke ({type(error).__name__})"
         if begun:
             return self.error(ProviderInterrupted, why)
-        if isinstance(error, aiohttp.ClientResponseError):
+        if isinstance(error, NotHttp):
             return self.error(ProviderProtocol, "it does not answer in HTTP")
-        if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientSSLError):
-            why = f"no connection ({type(error).__name__})"
+        if isinstance(error, NoConnection):
+            why = f"no connection ({error})"
         return self.error(ProviderUnavailable, why)
 
     def _said(

@@ -13,11 +13,10 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from yarl import URL
 
 from agents.events import EventReader, count_of, list_of, object_of, text_of
+from agents.pool import Ask
 from agents.sdk import MODEL, Template
-from agents.streaming import Ask
 from agents.translate import Translator
 from contracts.agents import EndReason, ModelRequest
 from contracts.messages import Usage
@@ -73,7 +72,7 @@ class GeminiWire:
         self._errors = errors
         self._max_event_bytes = max_event_bytes
         self._model = ""
-        self._url = URL()
+        self._url = ""
 
     def ask(self, request: ModelRequest) -> Ask:
         system = [request.instructions] if request.instructions else []
@@ -96,17 +95,17 @@ class GeminiWire:
         }
         if config := {name: value for name, value in config.items() if value is not None}:
             body["generationConfig"] = config
-        return Ask(self._url_of(request.model), self._template.headers, orjson.dumps(body))
+        return Ask(self._url_of(request.model), orjson.dumps(body))
 
     def reader(self) -> GeminiReader:
         return GeminiReader(self._errors, self._max_event_bytes)
 
-    def _url_of(self, model: str) -> URL:
+    def _url_of(self, model: str) -> str:
         # An agent has one model, so the last address is nearly always the next one too.
         if model != self._model:
             path = model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
             url = self._template.url.replace(f"models/{MODEL}", quote(path))
-            self._model, self._url = model, URL(url, encoded=True)
+            self._model, self._url = model, url
         return self._url
 
 

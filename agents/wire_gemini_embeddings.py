@@ -7,12 +7,11 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from yarl import URL
 
 from agents.events import list_of, object_of
+from agents.pool import Ask
 from agents.sdk import MODEL, Template
 from agents.spec import EmbedderSpec
-from agents.streaming import Ask
 
 
 class GeminiEmbeddings:
@@ -27,8 +26,7 @@ class GeminiEmbeddings:
         model = spec.model
         path = model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
         url = template.url.replace(f"models/{MODEL}", quote(path))
-        self._url = URL(url, encoded=True)
-        self._headers = template.headers
+        self._url = url
         self._fields: dict[str, Any] = {"model": path}
         if spec.dimensions is not None:
             self._fields["outputDimensionality"] = spec.dimensions
@@ -38,7 +36,7 @@ class GeminiEmbeddings:
             {**self._fields, "content": {"parts": [{"text": text}], "role": "user"}}
             for text in texts
         ]
-        return Ask(self._url, self._headers, orjson.dumps({"requests": requests}))
+        return Ask(self._url, orjson.dumps({"requests": requests}))
 
     def read(self, answer: Any) -> Sequence[object]:
         items = list_of(object_of(answer, "the answer").get("embeddings"), "embeddings")

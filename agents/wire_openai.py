@@ -16,11 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from yarl import URL
 
 from agents.events import EventReader, count_of, list_of, object_of, text_of
+from agents.pool import Ask
 from agents.sdk import Template
-from agents.streaming import Ask
 from agents.translate import Translator
 from contracts.agents import End, EndReason, ModelRequest
 from contracts.errors import ProviderInterrupted
@@ -70,8 +69,7 @@ class ChatWire:
     def __init__(
         self, template: Template, errors: Translator, max_event_bytes: int, *, own: bool
     ) -> None:
-        self._url = URL(template.url)
-        self._headers = template.headers
+        self._url = template.url
         self._errors = errors
         self._max_event_bytes = max_event_bytes
         self._limit = "max_completion_tokens" if own else "max_tokens"
@@ -93,7 +91,7 @@ class ChatWire:
         }
         if request.max_output_tokens is not None:
             body[self._limit] = request.max_output_tokens
-        return Ask(self._url, self._headers, orjson.dumps(body))
+        return Ask(self._url, orjson.dumps(body))
 
     def reader(self) -> ChatReader:
         return ChatReader(self._errors, self._max_event_bytes)
@@ -105,8 +103,7 @@ class ResponsesWire:
     media_type = "text/event-stream"
 
     def __init__(self, template: Template, errors: Translator, max_event_bytes: int) -> None:
-        self._url = URL(template.url)
-        self._headers = template.headers
+        self._url = template.url
         self._errors = errors
         self._max_event_bytes = max_event_bytes
 
@@ -122,7 +119,7 @@ class ResponsesWire:
             body["instructions"] = request.instructions
         if request.max_output_tokens is not None:
             body["max_output_tokens"] = request.max_output_tokens
-        return Ask(self._url, self._headers, orjson.dumps(body))
+        return Ask(self._url, orjson.dumps(body))
 
     def reader(self) -> ResponsesReader:
         return ResponsesReader(self._errors, self._max_event_bytes)

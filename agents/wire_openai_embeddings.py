@@ -14,12 +14,11 @@ from sys import byteorder
 from typing import Any
 
 import orjson
-from yarl import URL
 
 from agents.events import Malformed, list_of, object_of
+from agents.pool import Ask
 from agents.sdk import Template
 from agents.spec import EmbedderSpec
-from agents.streaming import Ask
 
 _FLOAT_BYTES = 4
 
@@ -33,15 +32,14 @@ class OpenAIEmbeddings:
     """
 
     def __init__(self, template: Template, spec: EmbedderSpec) -> None:
-        self._url = URL(template.url)
-        self._headers = template.headers
+        self._url = template.url
         self._fields: dict[str, Any] = {"model": spec.model}
         if spec.dimensions is not None:
             self._fields["dimensions"] = spec.dimensions
 
     def ask(self, texts: Sequence[str]) -> Ask:
         body = {**self._fields, "input": list(texts), "encoding_format": "base64"}
-        return Ask(self._url, self._headers, orjson.dumps(body))
+        return Ask(self._url, orjson.dumps(body))
 
     def read(self, answer: Any) -> Sequence[object]:
         items = list_of(object_of(answer, "the answer").get("data"), "data")

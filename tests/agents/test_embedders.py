@@ -84,8 +84,8 @@ async def test_the_request_is_the_sdks(
     assert str(ours.url) == str(theirs.url)
     assert orjson.loads(ours.body) == orjson.loads(theirs.content)
     for name in ("authorization", "x-goog-api-key", "content-type", "user-agent"):
-        assert ours.headers.get(name) == theirs.headers.get(name)
-    assert KEY in str(dict(ours.headers))
+        assert embedder._client.template.headers.get(name) == theirs.headers.get(name)
+    assert KEY in str(dict(embedder._client.template.headers))
 
 
 @pytest.mark.parametrize("dimensions", [None, 24])

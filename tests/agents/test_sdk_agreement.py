@@ -239,5 +239,5 @@ async def test_of_the_request(
         del body["generationConfig"]  # says as much as nothing
     assert orjson.loads(ours.body) == body
     for name in ("authorization", "x-goog-api-key", "content-type", "user-agent"):
-        assert ours.headers.get(name) == theirs.headers.get(name)
-    assert KEY in str(dict(ours.headers))
+        assert agent.client.template.headers.get(name) == theirs.headers.get(name)
+    assert KEY in str(dict(agent.client.template.headers))

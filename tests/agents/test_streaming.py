@@ -254,14 +254,21 @@ async def test_an_answer_that_is_no_stream(body: str, kind: type[ProviderError])
         assert type(error) is kind
 
 
+async def test_a_compressed_answer_is_refused() -> None:
+    """A stream would wait for its compressor."""
+    async with talking_to([head("Content-Encoding: gzip"), chunk("\x1f"), LAST]) as (agent, _):
+        _, error = await failure(agent, HELLO)
+        assert type(error) is ProviderProtocol
+        assert "'gzip'" in error.message
+
+
 async def test_a_server_that_speaks_no_http() -> None:
     async with talking_to([b"SSH-2.0-OpenSSH_9.9\r\n", "hang"]) as (agent, _):
         _, error = await failure(agent, HELLO)
         assert type(error) is ProviderProtocol
 
 
-async def test_broken_framing_within_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "_PULSE_S", 0.05)
+async def test_broken_framing_within_the_answer() -> None:
     async with talking_to([head(), data(word("a")), b"nonsense\r\n", "hang"]) as (agent, _):
         text, error = await failure(agent, HELLO)
         assert (text, type(error)) == ("a", ProviderInterrupted)

@@ -6,12 +6,12 @@ import email.utils
 import time
 from typing import get_args
 
-import aiohttp
 import openai
 import orjson
 import pytest
 from openai.types.responses import response_error
 
+from agents.connection import Broken, NoConnection, NotHttp
 from agents.translate import MAX_RETRY_AFTER_S, Translator, kind_of_status, retry_after
 from contracts.errors import (
     ProviderError,
@@ -209,12 +209,10 @@ def test_of_a_refused_key_nothing_is_passed_on(status: int) -> None:
 @pytest.mark.parametrize(
     ("raised", "before", "after"),
     [
-        (aiohttp.ServerDisconnectedError(), ProviderUnavailable, ProviderInterrupted),
-        (aiohttp.ClientOSError(104, "reset"), ProviderUnavailable, ProviderInterrupted),
-        (aiohttp.ClientPayloadError("x"), ProviderUnavailable, ProviderInterrupted),
+        (NoConnection("gaierror"), ProviderUnavailable, ProviderInterrupted),
+        (NotHttp("x"), ProviderProtocol, ProviderInterrupted),
+        (Broken("x"), ProviderUnavailable, ProviderInterrupted),
         (ConnectionResetError(), ProviderUnavailable, ProviderInterrupted),
-        (RuntimeError("Session is closed"), ProviderUnavailable, ProviderInterrupted),
-        (aiohttp.ConnectionTimeoutError("x"), ProviderTimeout, ProviderTimeout),
         (TimeoutError(), ProviderTimeout, ProviderTimeout),
     ],
     ids=lambda value: getattr(value, "__name__", type(value).__name__),

@@ -1,0 +1,359 @@
+"""One HTTP/1.1 connection to a provider: a request goes out, its answer is read as it comes.
+
+Ours, since a stream is what a turn costs: a general client spends more on one answer than the
+answer's own tokens do. What HTTP is, httptools knows (Node's parser); what is here is who waits for
+what. An answer's bytes lie with it until its reader takes them, all at once, and no more lie there
+than `HELD_BYTES`: then the provider waits.
+
+A connection serves one answer at a time and is free again when that is complete, unless either side
+said that it ends there. What follows an answer that nobody asked for ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import httptools
+from multidict import CIMultiDict
+
+HELD_BYTES = 1 << 18
+"""What an answer holds for a reader that does not come."""
+HEAD_BYTES = 1 << 16
+"""The largest head of an answer."""
+
+
+class TransportError(Exception):
+    """What went wrong below the provider's protocol. Its text is ours: no address, no key."""
+
+
+class NoConnection(TransportError):
+    """Nothing was sent."""
+
+
+class NotHttp(TransportError):
+    """What came is no HTTP, or more of it than there may be."""
+
+
+class Broken(TransportError):
+    """The connection ended before the answer did, or was ended from here."""
+
+
+class Answer:
+    """What came for one request: status, headers, and a body that is read as it comes."""
+
+    __slots__ = (
+        "_broken",
+        "_chunks",
+        "_connection",
+        "_held",
+        "_on_complete",
+        "_resting",
+        "_waiter",
+        "begun",
+        "complete",
+        "fields",
+        "status",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection: Connection | None = connection
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._resting: asyncio.TimerHandle | None = None
+        self._broken: TransportError | None = None
+        self._on_complete: Callable[[], None] | None = None
+        self.begun = False
+        """The head is there."""
+        self.complete = False
+        """The last byte has come, and the connection is no longer this answer's."""
+        self.status = 0
+        self.fields: list[tuple[bytes, bytes]] = []
+        """Of the head, as they came."""
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """Built anew with each call."""
+        return CIMultiDict(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.fields
+        )
+
+    def header(self, name: bytes) -> str:
+        """The first of this name, in lower case; empty if there is none."""
+        for field, value in self.fields:
+            if field.lower() == name:
+                return value.decode("latin-1")
+        return ""
+
+    async def head(self) -> None:
+        """Wait for status and headers.
+
+        Raises:
+            TransportError: they do not come.
+        """
+        while not self.begun:
+            if self._broken is not None:
+                raise self._broken
+            await self._wait()
+
+    async def read(self, rest_s: float = 0.0) -> bytes:
+        """What has come since the last read, empty at the end of the body.
+
+        Args:
+            rest_s: Leave what comes to the kernel for so long first: a read for each token is what
+                a stream costs. Nothing is noticed meanwhile, the end neither.
+
+        Raises:
+            TransportError: there is no more, and it was not the end.
+        """
+        if rest_s > 0 and self._connection is not None and self._connection.pause():
+            self._resting = asyncio.get_running_loop().call_later(rest_s, self._rested)
+        while self._resting is not None or not self._chunks:
+            if self._resting is None:
+                if self.complete:
+                    return b""
+                if self._broken is not None:
+                    raise self._broken
+            await self._wait()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        if self._held > HELD_BYTES and self._connection is not None:
+            self._connection.resume()
+        self._held = 0
+        return data
+
+    def on_complete(self, call: Callable[[], None]) -> None:
+        """Have `call` made once the last byte is there; at once if it is."""
+        if self.complete:
+            call()
+        else:
+            self._on_complete = call
+
+    def close(self) -> None:
+        """End the connection, if it is still this answer's. Whoever reads gets `Broken`."""
+        if self._connection is not None:
+            self._connection.abort()
+            self.break_off(Broken("it was closed"))
+
+    # -- told by the connection -----------------------------------------------------------------
+
+    def begin(self, status: int) -> None:
+        self.status, self.begun = status, True
+        self._wake()
+
+    def take(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self._held += len(data)
+        if self._held > HELD_BYTES and self._connection is not None:
+            self._connection.pause()
+        self._wake()
+
+    def end(self) -> None:
+        self._connection = None
+        self.complete = True
+        self._wake()
+        if self._on_complete is not None:
+            self._on_complete()
+
+    def break_off(self, error: TransportError) -> None:
+        self._connection = None
+        if self._broken is None:
+            self._broken = error
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        self._wake()
+
+    # -- waiting --------------------------------------------------------------------------------
+
+    def _rested(self) -> None:
+        self._resting = None
+        if self._connection is not None:
+            self._connection.resume()
+        if self._chunks or self.complete:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and self._resting is None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+class Connection(asyncio.Protocol):
+    """One connection. `on_free` is told when it can be used again, `on_lost` when never again."""
+
+    __slots__ = (
+        "_answer",
+        "_ends_with_eof",
+        "_fields",
+        "_head_bytes",
+        "_keep",
+        "_on_free",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_transport",
+    )
+
+    def __init__(
+        self,
+        on_free: Callable[[Connection], None],
+        on_lost: Callable[[Connection], None],
+    ) -> None:
+        self._on_free = on_free
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._answer: Answer | None = None
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._keep = False
+        self._ends_with_eof = False
+        self._paused = False
+
+    @property
+    def usable(self) -> bool:
+        """A request can be sent."""
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and self._answer is None
+
+    def send(self, request: bytes) -> Answer:
+        """Send one request; what comes next is its answer. Only while `usable`.
+
+        The whole request lies with the transport until the peer takes it; its time is bounded by
+        whoever waits for the answer.
+        """
+        assert self._transport is not None
+        self._answer = answer = Answer(self)
+        self._head_bytes = 0
+        self._transport.write(request)
+        return answer
+
+    def abort(self) -> None:
+        """End it now: that is what tells a provider to stop. Idempotent."""
+        self._answer = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """End it; an answer under way is `Broken`. Idempotent."""
+        self._give_up(Broken("it was closed"))
+
+    def pause(self) -> bool:
+        """Read no more until `resume`; whether that could be done."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
+        if not self._paused:
+            self._paused = True
+            transport.pause_reading()
+        return True
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            transport = self._transport
+            if transport is not None and not transport.is_closing():
+                transport.resume_reading()
+
+    # -- called by the transport ----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._parser = parser = httptools.HttpResponseParser(self)
+        # What servers are known to get wrong, and what can be read all the same.
+        parser.set_dangerous_leniencies(
+            lenient_headers=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
+        )
+
+    def data_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None or self._parser is None:
+            # Nobody asked: whatever it is, the next answer could be taken for it.
+            self.abort()
+            return
+        if not answer.begun:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._give_up(NotHttp("what it sends is no HTTP"))
+            return
+        except httptools.HttpParserUpgrade:
+            self._give_up(NotHttp("it changes the protocol"))
+            return
+        if not answer.begun and self._head_bytes > HEAD_BYTES:
+            self._give_up(NotHttp(f"a head of more than {HEAD_BYTES} bytes"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        answer, self._answer = self._answer, None
+        # The parser holds this object's methods: a circle that would wait for the collector.
+        self._transport = self._parser = None
+        if answer is not None:
+            if answer.begun and self._ends_with_eof and exc is None:
+                answer.end()
+            else:
+                answer.break_off(Broken("it ended before its answer did"))
+        self._on_lost(self)
+
+    # -- called by the parser -------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._answer is None:
+            self.abort()  # it says more than it was asked
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        fields, self._fields = self._fields, []
+        answer, parser = self._answer, self._parser
+        if answer is None or parser is None:
+            return
+        status = parser.get_status_code()
+        if status < 200:
+            return  # an interim one, by which some say that they are still at it
+        # Now, since after the message the parser has forgotten both.
+        self._keep = parser.should_keep_alive()
+        self._ends_with_eof = not self._keep and not any(
+            name.lower() in (b"content-length", b"transfer-encoding") for name, _ in fields
+        )
+        answer.fields = fields
+        answer.begin(status)
+
+    def on_body(self, data: bytes) -> None:
+        if self._answer is not None:
+            self._answer.take(data)
+
+    def on_message_complete(self) -> None:
+        answer = self._answer
+        if answer is None or not answer.begun:
+            return
+        self._answer = None
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            pass
+        elif self._keep and transport.get_write_buffer_size() == 0:
+            self.resume()
+            self._on_free(self)
+        else:
+            transport.abort()
+        answer.end()
+
+    def _give_up(self, error: TransportError) -> None:
+        answer = self._answer
+        self.abort()
+        if answer is not None:
+            answer.break_off(error)
