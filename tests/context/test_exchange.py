@@ -110,7 +110,7 @@ async def test_without_redis_each_is_on_its_own_and_together_again_later(
         one.mine = {"e": WORD._replace(shuts=one.parted)}
         await until(lambda: (two.others or {}).get("h1") == one.mine, "they are together again")
     said = [record.message for record in caplog.records if "Redis is away" in record.message]
-    assert 2 <= len(said) <= 4
+    assert 2 <= len(said) < one.parted + two.parted, "once for each time, not for each try"
 
 
 async def test_a_closed_endpoint_is_told_at_once(
@@ -150,7 +150,11 @@ async def test_reports_of_living_hosts_are_read(join: Join, own: ValkeyServer) -
     await until(both, "both report")
     assert (await reports.hosts())[1]["endpoints"] == [{"endpoint": "a"}]
     await exchange.aclose()
-    assert await hosts() == ["h2"]
+
+    async def the_other() -> bool:
+        return await hosts() == ["h2"]
+
+    await until(the_other, "the one that closed is gone")
     own.stop()
     with pytest.raises(StoreUnavailable):
         await reports.hosts()
