@@ -14,7 +14,8 @@ from context.postgres import Postgres
 from contracts.errors import InvalidRequest, StoreUnavailable
 from tests.context.activation import new_key
 from tests.context.conftest import Open
-from tests.support.stores import PostgresServer, free_port
+from tests.support.ports import free_port
+from tests.support.stores import PostgresServer
 from tests.support.waiting import until
 
 
