@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.support.fixtures"]
@@ -33,6 +34,11 @@ def scrub(environ: os._Environ[str]) -> None:
 scrub(os.environ)
 # Processes that tests start import our packages, and coverage its plugin, from wherever they run.
 os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+
+
+# How long an example takes on a busy machine says nothing about what it shows.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 WHOLE = ("tests/e2e/", "tests/browser/")

@@ -140,7 +140,7 @@ async def test_money_is_a_budget() -> None:
 
 
 async def test_a_turn_has_one_time_for_all_its_requests() -> None:
-    limits = replace(SESSION_LIMITS, turn_s=0.05)
+    limits = replace(SESSION_LIMITS, turn_s=0.5)
     async with company(2, session_limits=limits) as cast:
         cast["a"].say("one ")
         events, record = await cast.play()
@@ -313,7 +313,7 @@ async def test_a_turn_is_cancelled_while_it_pauses() -> None:
     async with company(1) as cast:
         cast["a"].say("one ", ProviderRateLimited("slow", retry_after=60))
         _, reader = await cast.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while cast["a"].closed == 0:
                 await asyncio.sleep(0.001)
         record = await cast.link.cancel(cast.key)
@@ -464,7 +464,7 @@ async def test_a_cancellation_does_not_wait_for_a_model_that_is_to_route() -> No
         cast.desk.choose = slow  # type: ignore[method-assign]
         second = asyncio.ensure_future(cast.start(ask("second")))
         await asked.wait()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             record = await cast.link.cancel(cast.key)
             await second
         assert record.status == "cancelled"
@@ -473,7 +473,7 @@ async def test_a_cancellation_does_not_wait_for_a_model_that_is_to_route() -> No
 
 
 async def _gone(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 

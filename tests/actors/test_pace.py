@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
+
+import pytest
 
 from actors.outlet import Pacer
 from contracts.pace import Pace
+from tests.simulator.clock import Clock
 
 PACE = Pace(least_s=0.02, most_s=0.1, per_s=500)
 
@@ -23,23 +25,23 @@ class Speaker:
         self.times = 0
 
 
-async def test_many_that_speak_are_shipped_less_often_each() -> None:
-    loop = asyncio.get_running_loop()
+def test_many_that_speak_are_shipped_less_often_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("actors.outlet.asyncio.get_running_loop", lambda: clock)
 
-    async def shipped(count: int) -> float:
-        """Shipments of each within a while, if all of them speak without a pause."""
+    def shipped(count: int) -> float:
+        """Shipments of each within a second, if all of them speak without a pause."""
         speakers = [Speaker() for _ in range(count)]
 
         def ship(session: Any) -> None:
             session.times += 1
 
         pacer = Pacer(PACE, 4, ship)
-        began = loop.time()
-        while loop.time() - began < 0.5:
+        for _ in range(500):
             for speaker in speakers:
                 pacer.bulk(speaker)  # type: ignore[arg-type]
-            await asyncio.sleep(0.002)
+            clock.turn_to(clock.seconds + 0.002)
         assert all(speaker.times for speaker in speakers)
         return sum(speaker.times for speaker in speakers) / count
 
-    assert await shipped(45) < await shipped(5)
+    assert shipped(45) < shipped(5)

@@ -68,7 +68,12 @@ def clock() -> Clock:
 
 
 def purse_of(
-    book: Book, clock: Clock, budgets: Budgets | None = None, remembered: int = 100, **limits: Limit
+    book: Book,
+    clock: Clock,
+    budgets: Budgets | None = None,
+    remembered: int = 100,
+    patience_s: float = 60.0,
+    **limits: Limit,
 ) -> Purse:
     mine = budgets or Budgets(**limits)
     return Purse(
@@ -76,7 +81,7 @@ def purse_of(
         lambda org_id: mine if org_id == ORG else NO_BUDGETS,
         clock,
         remembered=remembered,
-        patience_s=0.05,
+        patience_s=patience_s,
     )
 
 
@@ -217,7 +222,7 @@ async def test_while_the_store_is_away_what_is_known_holds(book: Book, clock: Cl
 
 
 async def test_a_store_that_does_not_answer_is_away(book: Book, clock: Clock) -> None:
-    purse = purse_of(book, clock, user_day=Limit(hard=100))
+    purse = purse_of(book, clock, patience_s=0.05, user_day=Limit(hard=100))
     book.gate.clear()
     with pytest.raises(StoreUnavailable):
         await purse.check(ORG, "ann", 0)

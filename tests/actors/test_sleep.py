@@ -47,7 +47,7 @@ class Pipe:
         await self.runtime.submit(self.name, list(commands))
 
     async def until(self, kind: type[Any], count: int = 1) -> list[Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(found := [item for item in self.said if isinstance(item, kind)]) < count:
                 await asyncio.sleep(0.001)
         return found
@@ -86,7 +86,7 @@ async def inn() -> AsyncIterator[Inn]:
 
 async def piped(runtime: HostRuntime, name: str) -> Pipe:
     pipe = Pipe(runtime, name)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while name not in runtime._outlets:
             await asyncio.sleep(0)
     return pipe
@@ -124,7 +124,7 @@ async def test_a_sleeper_comes_back_by_cursor_without_a_question_to_the_store(in
     pipe = await piped(inn.runtime, "gw_1")
     inn.agent.answer("hi")
     await pipe.send(Attach(1, inn.key), Submit(2, inn.key, ask()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not any(
             event.kind == "ended"
             for batch in await pipe.until(EventBatch)
@@ -174,7 +174,7 @@ async def test_at_the_deadline_a_turn_is_left_open_for_the_next_activation(inn: 
     pipe = await piped(inn.runtime, "gw_1")
     await pipe.send(Attach(1, inn.key), Submit(2, inn.key, ask()))
     inn.agent.say("half ")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not any(
             event.kind == "delta"
             for batch in await pipe.until(EventBatch)
@@ -189,7 +189,7 @@ async def test_at_the_deadline_a_turn_is_left_open_for_the_next_activation(inn: 
     heir = make_runtime(inn.memory, {"echo": inn.agent})
     heir.adopt([inn.key])
     inn.agent.answer("whole")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while inn.memory.responses[record.id].status != "completed":
             await asyncio.sleep(0.001)
     assert inn.memory.responses[record.id].text == "half whole"

@@ -53,20 +53,20 @@ async def archive() -> AsyncIterator[Archive]:
 async def say(archive: Archive, text: str) -> None:
     archive.agent.answer(f"re: {text}")
     _, reader = await archive.link.start(archive.key, ask(text))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while "ended" not in [event.kind for _, event in await reader.next()]:
             pass
     reader.close()
 
 
 async def until_asked(scribe: ScriptedAgent, times: int = 1) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(scribe.requests) < times:
             await asyncio.sleep(0.001)
 
 
 async def until_kept(archive: Archive, times: int = 1) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(archive.memory.summaries) < times:
             await asyncio.sleep(0.001)
 
@@ -100,6 +100,9 @@ async def test_it_is_asked_at_an_endpoint_whose_place_is_given_back(archive: Arc
         await say(archive, f"{n} {LONG}")
     await until_asked(archive.scribe)
     archive.scribe.say(ProviderRateLimited("later"))
+    async with asyncio.timeout(30):
+        while archive.scribe.open:
+            await asyncio.sleep(0.001)
     await say(archive, "go on")
     await until_asked(archive.scribe, 2)
     archive.scribe.answer("kept")
@@ -123,7 +126,7 @@ async def test_a_failure_costs_nothing_and_is_tried_after_the_next_turn(
     else:
         archive.memory.broken = [StoreUnavailable("away")]
         archive.scribe.answer("lost")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while archive.scribe.open or archive.memory.broken:
             await asyncio.sleep(0.001)
     await say(archive, "go on")

@@ -167,14 +167,14 @@ class Company:
 
 async def told_until(reader: Reader, kind: str, count: int = 1) -> list[Event]:
     events: list[Event] = []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while sum(event.kind == kind for event in events) < count:
             events.extend(event for _, event in await reader.next())
     return events
 
 
 async def until_asked(voice: ScriptedAgent, times: int = 1) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(voice.requests) < times:
             await asyncio.sleep(0.001)
 

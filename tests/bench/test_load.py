@@ -110,7 +110,7 @@ async def test_who_comes_back_to_a_conversation_says_nothing_under_an_id_of_befo
 @pytest.mark.parametrize("compression", [None], indirect=True)
 async def test_some_talk_and_the_others_listen(server: Server) -> None:
     load, _ = await opened(server, 6)
-    figures = await load.run(now(), 0.05, 0.3, 5.0, think_s=0.02, seed=1, talking=2)
+    figures = await load.run(now(), 0.05, 1.0, 5.0, think_s=0.02, seed=1, talking=2)
     assert set(server.turns) == {"/0", "/1"}
     assert figures["outcomes"].keys() == {"ok"} and figures["outcomes"]["ok"] > 2
     load.close()

@@ -123,7 +123,7 @@ async def test_the_generator_sees_what_goes_wrong(
         generators(proxy.url, plan) as load,
     ):
         await load.open(["/v1/conversations/a/ws"], at_once=1, timeout_s=20)
-        once = await load.once(spread_s=0, timeout_s=0.5 if "stall" in fault else 20)
+        once = await load.once(spread_s=0, timeout_s=3 if "stall" in fault else 20)
     assert once["outcomes"] == {outcome: 1}
 
 

@@ -3,7 +3,8 @@
 The tests in `test_chat.py` need a running Troupe whose agents include, beside the default ones:
 
 - `slow`: the simulator's model `scripted.ttft_ms-200.gap_ms-40.tokens-150`, an answer long enough
-  to reload, cut or stop in the middle of it;
+  to be cut in the middle of it;
+- `long`: `scripted.ttft_ms-200.gap_ms-80.tokens-150`, for what takes its time meanwhile;
 - `broken`: `scripted.ttft_ms-100.gap_ms-20.tokens-40.fault-abort.at-8`, whose stream breaks.
 
 They take it from the fixture `troupe` (`.url`), or from `TROUPE_URL` where one is running already.

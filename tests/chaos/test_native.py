@@ -66,7 +66,7 @@ async def run(stage: Stage, stall_s: float = 30.0) -> Talk:
     server: Server = await serve(stage.connection, "127.0.0.1", 0)
     async with server:
         talk = a_talk(next(iter(server.sockets)).getsockname()[1], stall_s)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await NativeClient(talk).run()
     return talk
 
@@ -182,7 +182,7 @@ async def test_a_dead_connection_is_given_up(acknowledged: bool) -> None:
         await socket.wait_closed()
 
     stage._acts = iter((says_nothing_more, answers))
-    record = (await run(stage, stall_s=0.2)).record
+    record = (await run(stage, stall_s=1.0)).record
     assert record.troubles == {"stalled": 1}
     assert record.messages[0].sent == (1 if acknowledged else 2)
     assert record.answers["resp_1"].status == "completed"

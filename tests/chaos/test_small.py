@@ -18,7 +18,7 @@ from chaos.silence import silences
 from tests.support.simulator import SimulatorProcess
 from tests.support.troupe import RunningTroupe
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(480)]
 
 PLAN = replace(
     Plan(),

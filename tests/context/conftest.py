@@ -11,6 +11,7 @@ from context.memory import ContextMemory, ContextOptions
 from context.migrate import migrate
 from tests.context.activation import Activation
 from tests.support.stores import PostgresServer, ValkeyServer
+from tests.support.waiting import until
 
 Open = Callable[..., Awaitable[ContextMemory]]
 
@@ -31,10 +32,16 @@ async def open_memory(database: str, valkey: ValkeyServer) -> AsyncIterator[Open
     async def open_one(
         *, database_url: str = database, redis_url: str = valkey.url, **options: float
     ) -> ContextMemory:
-        settings = ContextOptions(**{"gather_s": 0.0, **options})  # type: ignore[arg-type]
-        memory = ContextMemory(database_url, redis_url, settings)
+        # Whoever tests what becomes of a Redis that does not answer says for how long.
+        given = {"gather_s": 0.0, "redis_timeout_s": 10.0, **options}
+        memory = ContextMemory(database_url, redis_url, ContextOptions(**given))  # type: ignore[arg-type]
         await memory.open(migrations=False)
         opened.append(memory)
+        if redis_url == valkey.url:
+            # What is said before its connection is there waits for it, but only so long.
+            journal = memory._journal
+            journal.prepare()
+            await until(lambda: journal._connection is not None, "the journal is connected")
         return memory
 
     yield open_one

@@ -41,6 +41,13 @@ class Side:
 Join = Callable[..., tuple[Side, Exchange]]
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts say that they live more often than they must, so that no test waits for it."""
+    monkeypatch.setattr("context.exchange.TICK_S", 0.02)
+    monkeypatch.setattr("context.exchange.REST_S", 0.1)
+
+
 @pytest.fixture
 def own() -> Iterator[ValkeyServer]:
     """A server that a test may stop or freeze."""
@@ -110,7 +117,7 @@ async def test_without_redis_each_is_on_its_own_and_together_again_later(
         one.mine = {"e": WORD._replace(shuts=one.parted)}
         await until(lambda: (two.others or {}).get("h1") == one.mine, "they are together again")
     said = [record.message for record in caplog.records if "Redis is away" in record.message]
-    assert 2 <= len(said) <= 4
+    assert 2 <= len(said) < one.parted + two.parted, "once for each time, not for each try"
 
 
 async def test_a_closed_endpoint_is_told_at_once(
@@ -150,7 +157,11 @@ async def test_reports_of_living_hosts_are_read(join: Join, own: ValkeyServer) -
     await until(both, "both report")
     assert (await reports.hosts())[1]["endpoints"] == [{"endpoint": "a"}]
     await exchange.aclose()
-    assert await hosts() == ["h2"]
+
+    async def the_other() -> bool:
+        return await hosts() == ["h2"]
+
+    await until(the_other, "the one that closed is gone")
     own.stop()
     with pytest.raises(StoreUnavailable):
         await reports.hosts()

@@ -47,7 +47,7 @@ async def make() -> AsyncIterator[Make]:
     made: list[Hot] = []
 
     def make_one(url: str, **settings: float) -> Hot:
-        hot = Hot(url, **{"gather_s": 0.0, "retry_s": 60.0, **settings})  # type: ignore[arg-type]
+        hot = Hot(url, **{"gather_s": 0.0, "timeout_s": 10.0, "retry_s": 60.0, **settings})  # type: ignore[arg-type]
         hot.open()
         made.append(hot)
         return hot

@@ -32,7 +32,7 @@ async def opened() -> AsyncIterator[Open]:
     journals: list[Journal] = []
 
     def open_one(server: ValkeyServer, **options: float) -> Journal:
-        journal = Journal(server.url, **{"retry_s": 0.01, **options})  # type: ignore[arg-type]
+        journal = Journal(server.url, **{"timeout_s": 10.0, "retry_s": 0.01, **options})  # type: ignore[arg-type]
         journal.open()
         journals.append(journal)
         return journal
@@ -71,7 +71,7 @@ from contracts.commands import SessionKey
 from contracts.events import Event
 
 async def main():
-    journal = Journal(sys.argv[1])
+    journal = Journal(sys.argv[1], timeout_s=60)
     journal.open()
     journal.prepare()
     while journal._connection is None:
@@ -107,8 +107,9 @@ async def test_what_a_killed_process_handed_off_is_there(
     journal = opened(valkey)
     # It is on its way for certain; the server may have to catch up with what the kernel holds.
     found = await journal.read(names)
-    while len(found[-1]) < told:
-        found = await journal.read(names)
+    async with asyncio.timeout(30):
+        while len(found[-1]) < told:
+            found = await journal.read(names)
     for entries_of_one in found:
         assert [entry.seq for entry in entries_of_one] == list(range(1, told + 1))
         assert entries_of_one[-1].said == f"word {told} " * 20

@@ -17,7 +17,11 @@ from tests.context.activation import Activation, new_key
 from tests.support.stores import PostgresServer, ValkeyServer
 from tests.support.waiting import until
 
-OPTIONS = ContextOptions(gather_s=0.0, redis_timeout_s=0.2, redis_retry_s=0.01)
+OPTIONS = ContextOptions(
+    gather_s=0.0, redis_timeout_s=10.0, redis_retry_s=0.01, health_timeout_s=10.0
+)
+BRIEF = replace(OPTIONS, redis_timeout_s=0.2, health_timeout_s=1.0)
+"""Where Redis does not answer, and that must be noticed."""
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +31,10 @@ def own() -> Iterator[PostgresServer]:
         yield server
 
 
-async def opened(server: PostgresServer, valkey: ValkeyServer) -> ContextMemory:
-    memory = ContextMemory(server.url(await server.create_database()), valkey.url, OPTIONS)
+async def opened(
+    server: PostgresServer, valkey: ValkeyServer, options: ContextOptions = OPTIONS
+) -> ContextMemory:
+    memory = ContextMemory(server.url(await server.create_database()), valkey.url, options)
     await memory.open()
     return memory
 
@@ -158,7 +164,8 @@ async def test_whatever_redis_does_turns_go_on_and_are_taken_over(
     own: PostgresServer, redis: ValkeyServer, fault: str
 ) -> None:
     url = own.url(await own.create_database())
-    memory = ContextMemory(url, redis.url, OPTIONS)
+    options = OPTIONS if fault == "wiped" else BRIEF
+    memory = ContextMemory(url, redis.url, options)
     await memory.open()
     journal = memory._journal  # pyright: ignore[reportPrivateUsage]
     host = await Activation.new(memory)
@@ -181,7 +188,7 @@ async def test_whatever_redis_does_turns_go_on_and_are_taken_over(
         health = await memory.health()
         assert (health["postgres"], health["redis"] == "ok") == ("ok", fault == "wiped")
         # Another process takes over while Redis is as it is.
-        other = ContextMemory(url, redis.url, OPTIONS)
+        other = ContextMemory(url, redis.url, options)
         await other.open()
         new = await Activation.of(other, host.key)
         [found] = new.turns
@@ -222,7 +229,7 @@ async def test_whatever_redis_does_turns_go_on_and_are_taken_over(
 async def test_with_both_away_a_running_turn_ends_as_soon_as_one_is_back(
     own: PostgresServer, redis: ValkeyServer
 ) -> None:
-    memory = await opened(own, redis)
+    memory = await opened(own, redis, BRIEF)
     host, sleeping = await Activation.new(memory), await Activation.new(memory)
     turn = await host.accept("a question")
     host.start(turn)

@@ -14,7 +14,8 @@ from context.postgres import Postgres
 from contracts.errors import InvalidRequest, StoreUnavailable
 from tests.context.activation import new_key
 from tests.context.conftest import Open
-from tests.support.stores import PostgresServer, free_port
+from tests.support.ports import free_port
+from tests.support.stores import PostgresServer
 from tests.support.waiting import until
 
 
@@ -115,18 +116,20 @@ async def test_a_value_that_is_refused_is_the_callers_to_change(database: str) -
 
 
 async def test_a_pool_that_is_used_up_is_waited_for_only_so_long(database: str) -> None:
-    pool = Postgres(database, pool_max=1, connect_timeout_s=0.2)
+    pool = Postgres(database, pool_max=1, connect_timeout_s=60.0)
     await pool.open()
     async with pool.connection():
+        pool._connect_timeout_s = 0.2
         with pytest.raises(StoreUnavailable):
             await pool.fetch("SELECT 1")
+        pool._connect_timeout_s = 60.0
         assert "no answer within" in await pool.health(0.05)
     assert await pool.health(5) == "ok"
     await pool.aclose()
 
 
 async def test_a_statement_that_takes_too_long_is_given_up(database: str) -> None:
-    pool = Postgres(database, timeout_s=0.2)
+    pool = Postgres(database, timeout_s=1.0)
     await pool.open()
     with pytest.raises(StoreUnavailable):
         await pool.fetch("SELECT pg_sleep(60)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from context.tokens import at_most, estimate
@@ -148,6 +148,7 @@ def test_more_text_never_costs_less(text: str, more: str) -> None:
 
 
 @given(st.text(max_size=100), st.integers(2, 5))
+@example("00\x80\x80\x80\x80\x80\x80\u3000\u3000", 3)
 def test_it_grows_with_the_text(text: str, times: int) -> None:
     once = estimate(text + "\n")
     assert estimate((text + "\n") * times) <= once * times

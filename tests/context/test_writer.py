@@ -336,7 +336,7 @@ async def test_a_connection_that_breaks_in_a_commit_leaves_it_open_and_the_next_
 async def test_a_statement_that_takes_too_long_is_given_up(
     database: str, open_memory: Open
 ) -> None:
-    memory = await open_memory(postgres_timeout_s=0.3)
+    memory = await open_memory(postgres_timeout_s=1.0)
     host = await Activation.new(memory)
     holder = await locked(database, host.key)
     try:

@@ -51,7 +51,7 @@ async def answered(client: openai.AsyncOpenAI, places: list[str]) -> list[tuple[
     return await asyncio.gather(*map(one, places))
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 async def test_every_host_answers_by_the_newest_version(
     troupe: RunningTroupe, client: openai.AsyncOpenAI, admin: httpx2.AsyncClient
 ) -> None:

@@ -29,7 +29,7 @@ from gateway.frames import event_frame
 from gateway.link import Link
 from gateway.projection import Projector
 from routing.rules import RuleSpec, compile_rules
-from tests.failover.expected import ATTEMPTS, BAD, GOOD
+from tests.failover.expected import ATTEMPTS, BAD, GOOD, kept_of
 from tests.failover.faults import TOKENS, Case
 from tests.support.endpoints import InOrder
 from tests.support.runtime import LIMITS, SESSION_LIMITS, OneHost, make_link
@@ -39,8 +39,8 @@ from tests.support.waiting import until
 ORGANIZATION = "org_default"
 PRICES = {BAD: Price(1.0, 4.0), GOOD: Price(2.0, 8.0)}
 SILENT = ("hang", "stall")
-SILENCE_S = 1.5
-PATIENCE_S = 40.0
+SILENCE_S = 4.0
+PATIENCE_S = 90.0
 AT_ONCE = 48
 """Turns that run together; those that wait for a silence to be noticed come on top."""
 
@@ -140,7 +140,7 @@ class Stage:
         self._memory = memory
         self._simulator = simulator
         self._nobody = nobody
-        self._adapters: dict[tuple[str, bool, bool], Agent] = {}
+        self._adapters: dict[tuple[str, float, float, bool], Agent] = {}
         self._endpoints: dict[str, InOrder] = {}
         self.cases = {f"a{number}": case for number, case in enumerate(cases)}
         seats = {name: self._seat(name, case) for name, case in self.cases.items()}
@@ -235,13 +235,16 @@ class Stage:
             # A reset shall not overtake the tokens that come before it, if it can be helped.
             model += ".gap_ms-20" if case.fault.name == "abort" else ""
             model += ".times-1" if case.otherwise == "the same is fine again" else ""
-        impatient = fails and case.fault.name in SILENT
-        adapter = self._adapter(case.wire, impatient=impatient, nobody=nobody)
+        silence_s = SILENCE_S if fails and case.fault.name in SILENT else PATIENCE_S
+        # Where something is said first, the silence begins after it, however long that takes.
+        kept = kept_of(case, case.at) if endpoint == GOOD else 0
+        speaks = min(case.at, TOKENS - kept) > 0
+        adapter = self._adapter(case.wire, PATIENCE_S if speaks else silence_s, silence_s, nobody)
         return Place(endpoint, Accepted(adapter), model, PRICES[endpoint])
 
-    def _adapter(self, wire: str, *, impatient: bool, nobody: bool) -> Agent:
+    def _adapter(self, wire: str, first_s: float, silence_s: float, nobody: bool) -> Agent:
         """One for all cases alike, as an endpoint's adapter is for all its turns."""
-        known = (wire, impatient, nobody)
+        known = (wire, first_s, silence_s, nobody)
         if known not in self._adapters:
             provider, _, api = wire.partition("-")
             url = f"http://127.0.0.1:{self._nobody}" if nobody else self._simulator.url
@@ -253,7 +256,8 @@ class Stage:
                     api_key="any",
                     base_url=url if provider == "gemini" else f"{url}/v1",
                     api=api or None,
-                    timeout_s=SILENCE_S if impatient else PATIENCE_S,
+                    first_token_s=first_s,
+                    timeout_s=silence_s,
                 )
             )
         return self._adapters[known]

@@ -206,7 +206,7 @@ async def open_house(
     agents: dict[str, Agent] | None = None,
     answer_chars: int = 10_000,
     on_failure: FailurePolicy = "continue",
-    call_timeout_s: float = 5,
+    call_timeout_s: float = 30,
     reattach_s: float = 5,
     drain_s: float = 0,
     budgets: Budgets = NO_BUDGETS,
@@ -245,7 +245,7 @@ async def open_house(
             "gw_1",
             hosts,
             hosts.connect,
-            silence_s=1,
+            silence_s=60,
             reader_events=1000,
             placements=1000,
             call_timeout_s=call_timeout_s,
@@ -283,6 +283,7 @@ async def open_house(
                 headers={"authorization": f"Bearer {key}"},
                 trust_env=False,
                 verify=_TLS,
+                timeout=60,
             )
         )
         yield House(

@@ -150,7 +150,7 @@ def link_over(directory: Directory, **settings: Any) -> Link:
         "silence_s": 60,
         "reader_events": 1000,
         "placements": 1000,
-        "call_timeout_s": 5,
+        "call_timeout_s": 30,
         "reattach_s": 5,
         **settings,
     }
@@ -162,8 +162,8 @@ def delta(seq: int, text: str = "x", response_id: str = "resp_1", number: int = 
 
 
 async def until(holds: Callable[[], Any]) -> None:
-    """Wait for a condition; in vain for five seconds at most."""
-    async with asyncio.timeout(5):
+    """Wait for a condition; in vain for half a minute at most."""
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0)
 

@@ -150,7 +150,7 @@ async def test_what_is_gone_at_the_second_try_was_deleted_by_the_first(
 
 async def test_a_command_is_asked_for_so_long_and_no_longer() -> None:
     directory = Directory(host := StandIn("a"))
-    link = link_over(directory, call_timeout_s=0.1)
+    link = link_over(directory, call_timeout_s=0.5)
     directory.current = None
     with pytest.raises(HostUnavailable, match="No session host is up"):
         await link.submit(KEY, ask())

@@ -63,7 +63,7 @@ def ask(response_id: str = "resp_1", **fields: Any) -> TurnRequest:
 
 
 async def read(reader: Reader) -> list[tuple[int, int]]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return [(epoch, event.seq) for epoch, event in await reader.next()]
 
 

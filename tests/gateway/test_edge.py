@@ -287,7 +287,11 @@ async def test_the_unforeseen_is_logged_and_not_told(
     assert error["code"] == "internal_error"
     assert "1234" not in answer.text
     assert answer.headers["x-should-retry"] == "false"
-    [told] = [record for record in caplog.records if record.exc_info]
+    [told] = [
+        record
+        for record in caplog.records
+        if record.exc_info and record.name.startswith("troupe.gateway")
+    ]
     assert error["request_id"] in told.getMessage()
     assert "1234" in str(told.exc_info)
 

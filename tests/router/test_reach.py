@@ -91,15 +91,16 @@ async def test_one_that_is_away_is_left_alone_for_a_while(answer: Answer) -> Non
     now = 100.0
     handle = Handle(answer)
     oracle = RouterOracle(10, lambda: handle, clock=lambda: now)
-    brief = SEMANTIC._replace(timeout_s=0.05)
+    await oracle._open()  # it is looked up in a thread, which may take longer than patience lasts
+    question = SEMANTIC._replace(timeout_s=0.05) if answer is never else SEMANTIC
     for _ in range(3):
         with pytest.raises(Unavailable) as caught:
-            await oracle.nearest(brief, "a")
+            await oracle.nearest(question, "a")
         assert caught.value.cause_code == "router_unavailable"
     assert len(handle.asked) == 1
     now += AWAY_S
     handle.answer = code
-    assert await oracle.nearest(brief, "a") == Found("code", 0.9)
+    assert await oracle.nearest(SEMANTIC, "a") == Found("code", 0.9)
 
 
 async def test_only_so_many_wait() -> None:
@@ -197,6 +198,5 @@ async def test_what_cannot_be_had_is_logged(caplog: pytest.LogCaptureFixture) ->
     told = RayTaskError("prepare", "…", Unavailable("Embedder 'near' has no key."))
     RouterOracle(10, lambda: Handle(raising(told))).prepare([SEMANTIC])
     async with asyncio.timeout(20):
-        while not caplog.records:
+        while "has no key" not in caplog.text:
             await asyncio.sleep(0)
-    assert "has no key" in caplog.text

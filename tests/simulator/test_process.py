@@ -16,7 +16,7 @@ from tests.support.simulator import ROOT, SimulatorProcess
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_cleanly_even_with_a_stream_open(sign: signal.Signals) -> None:
-    simulator = SimulatorProcess().start()
+    simulator = SimulatorProcess(stop_limit_s=60).start()
     try:
         async with connect(simulator.port) as wire:
             wire.send(post("chat", "tokens=100000;gap_ms=10"))

@@ -16,6 +16,7 @@ from tests.support.troupe import RunningTroupe
 SCRIPTED = {
     "NUMBERED": "scripted.ttft_ms-100.gap_ms-20.tokens-60",
     "SLOW": "scripted.ttft_ms-200.gap_ms-40.tokens-150",
+    "LONG": "scripted.ttft_ms-200.gap_ms-80.tokens-150",
     "BROKEN": "scripted.ttft_ms-100.gap_ms-20.tokens-40.fault-abort.at-8",
 }
 

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import psutil
 
+from tests.support.quietly import quietly
 from tests.support.troupe import ROOT, RunningTroupe
 
 ORGANIZATION = "org_default"
@@ -34,7 +35,7 @@ class Operator:
     """
 
     def __init__(self, troupe: RunningTroupe) -> None:
-        processes = {process.name(): process for process in troupe.processes()}
+        processes = {quietly(process.name, ""): process for process in troupe.processes()}
         raylet = processes["raylet"]
         address = next(
             word.split("=", 1)[1] for word in raylet.cmdline() if word.startswith("--gcs-address=")
@@ -58,11 +59,12 @@ class Operator:
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None:
-            nodes = psutil.Process(self._process.pid).children(recursive=True)
+            operator = psutil.Process(self._process.pid)
+            nodes = quietly(lambda: operator.children(recursive=True), [])
             self._process.kill()
             self._process.communicate()
             for process in nodes:
-                process.kill()
+                quietly(process.kill, None)
             psutil.wait_procs(nodes)
 
     def actors(self) -> dict[str, int]:

@@ -376,8 +376,8 @@ def make_link(host: OneHost, gateway_id: str = "gw_1", reader_events: int = 1000
         gateway_id,
         host,
         lambda address: host,
-        silence_s=1,
+        silence_s=60,
         reader_events=reader_events,
         placements=1000,
-        call_timeout_s=5,
+        call_timeout_s=30,
     )

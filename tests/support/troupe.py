@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,16 +15,12 @@ from typing import Self
 
 import psutil
 
+from tests.support.ports import free_port
+from tests.support.quietly import quietly
+
 ROOT = Path(__file__).resolve().parents[2]
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 40.0
-
-
-def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RunningTroupe:
@@ -93,9 +88,9 @@ class RunningTroupe:
         try:
             self._process.wait(STOP_LIMIT_S)
         finally:
-            _, left = psutil.wait_procs(processes, timeout=1)
+            _, left = psutil.wait_procs(processes, timeout=15)
             for process in left:
-                process.kill()
+                quietly(process.kill, None)
             self._process = None
         return left
 
