@@ -3,7 +3,7 @@
 - `link`: commands to session hosts, events back; the only door to sessions
 - `projection`: the session's events as the Responses API's
 - `socket`: the native WebSocket; `responses`, `conversations`, `chat`, `models`: the HTTP routes
-- `uvicorn_socket`: what uvicorn is to do differently with a WebSocket
+- `uvicorn_socket`: what uvicorn is to do differently with a WebSocket; `sink`: what it offers more
 - `app`: puts them together as one ASGI application
 - `deployment`: the Ray Serve shell, the only file here that knows Ray
 

@@ -30,6 +30,7 @@ from gateway.auth import Doors, Principal
 from gateway.edge import Edge
 from gateway.options import Services
 from gateway.scope import RequestContext
+from gateway.sink import take_sink
 from gateway.socket import websocket_endpoint
 
 _SOCKET_PATH = re.compile(r"/v1/conversations/([^/]{1,64})/ws")
@@ -77,7 +78,15 @@ def build_app(services: Services) -> ASGIApp:
         # They stay as long as the socket, and nobody asks for them again.
         scope["headers"] = []
         session_id = found[1] if found else ""
-        await websocket_endpoint(services, principal, session_id, context.request_id, receive, send)
+        await websocket_endpoint(
+            services,
+            principal,
+            session_id,
+            context.request_id,
+            receive,
+            send,
+            take_sink(scope),
+        )
 
     app: ASGIApp = Edge(
         _http(services, doors),

@@ -13,20 +13,16 @@ from contracts.events import Cursor, Event
 from gateway.projection import item_object, response_object, resumed_object
 
 
-def event_frame(epoch: int, event: Event) -> str | None:
-    """One event as the text of one frame; None for an event that the socket does not show."""
-    seq = event.seq
+def event_frame(epoch: int, event: Event) -> bytes:
+    """One event as the text of one frame."""
     kind = event.kind
-    if kind == "delta":
-        text = orjson.dumps(event.data).decode()
-        return (
-            f'{{"type":"response.output_text.delta","epoch":{epoch},"seq":{seq},'
-            f'"response_id":"{event.response_id}","delta":{text}}}'
-        )
-    body: dict[str, Any] = {"type": "", "epoch": epoch, "seq": seq}
+    body: dict[str, Any] = {"type": "", "epoch": epoch, "seq": event.seq}
     if event.response_id is not None:
         body["response_id"] = event.response_id
-    if kind == "accepted":
+    if kind == "delta":
+        body["type"] = "response.output_text.delta"
+        body["delta"] = event.data
+    elif kind == "accepted":
         body["type"] = "response.accepted"
         body["id"] = event.data["client_id"]
         body["input"] = [item_object(message) for message in event.data["input"]]
@@ -44,10 +40,10 @@ def event_frame(epoch: int, event: Event) -> str | None:
     else:
         body["type"] = "conversation.item.created"
         body["items"] = [item_object(message) for message in event.data["items"]]
-    return orjson.dumps(body).decode()
+    return orjson.dumps(body)
 
 
-def opened_frame(attached: Attached) -> str:
+def opened_frame(attached: Attached) -> bytes:
     """The answer to `session.open`. Without `recovered`, show the snapshot in place of all.
 
     It comes again, without `recovered`, when the session had to be found anew and the place where
@@ -61,7 +57,7 @@ def opened_frame(attached: Attached) -> str:
     }
     if attached.snapshot is not None:
         body["snapshot"] = [item_object(message) for message in attached.snapshot]
-    return orjson.dumps(body).decode()
+    return orjson.dumps(body)
 
 
 class CursorFrame(BaseModel):

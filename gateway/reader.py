@@ -176,11 +176,6 @@ class Reader:
             await self._arrival()
         return self.take()
 
-    async def wait(self) -> None:
-        """Come back when there is something to show: an opening, events, or the reader's end."""
-        while not self._events and self._error is None and self.attached is None:
-            await self._arrival()
-
     async def _arrival(self) -> None:
         self._arrived = asyncio.get_running_loop().create_future()
         try:

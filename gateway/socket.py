@@ -3,10 +3,11 @@
 The endpoint speaks ASGI itself, since every token passes here. It accepts first and refuses by a
 close code after an error frame, because a browser shows a page nothing of a refused handshake.
 
-One task serves a socket: it takes the client's frames. Another sends the session's, for as long as
-a turn speaks; a socket that is silent costs none. They share `send`; frames do not interleave,
-since each is one ASGI message. A client that does not read fills its transport, then its `Reader`,
-which the link cuts: it comes back with its cursor.
+One task serves a socket: it takes the client's frames. The session's go out as they come, all that
+there are in one write (`gateway.sink`); only when the client is slow, or the server has no short
+way, does a second task send them, until nothing waits. Frames do not interleave, since each is one
+message. A client that does not read fills its transport, then its `Reader`, which the link cuts: it
+comes back with its cursor.
 
 Close codes: 1000 normal, 1008 refused, 1012 the session cannot be found or this gateway is about to
 stop (come back with the cursor), 1013 too slow (likewise), 1011 our fault, 4404 no such
@@ -24,7 +25,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from contracts.commands import Attached, SessionKey
+from contracts.commands import SessionKey
 from contracts.errors import (
     Busy,
     InvalidRequest,
@@ -34,7 +35,6 @@ from contracts.errors import (
     Unauthenticated,
     Unavailable,
 )
-from contracts.events import Event
 from contracts.tasks import spawn, stop
 from gateway.auth import Principal
 from gateway.errors import error_body
@@ -42,6 +42,7 @@ from gateway.frames import CancelFrame, OpenFrame, event_frame, opened_frame, pa
 from gateway.options import Services
 from gateway.patience import Patience
 from gateway.reader import Reader
+from gateway.sink import Sink
 from gateway.turns import turn_from_frame
 
 log = logging.getLogger("troupe.gateway.socket")
@@ -57,16 +58,18 @@ async def websocket_endpoint(
     request_id: str,
     receive: Receive,
     send: Send,
+    sink: Sink | None = None,
 ) -> None:
     """Serve one socket until either side closes it.
 
     Args:
         principal: Who is at the door, or why nobody is let in.
         session_id: From the path; checked here.
+        sink: The short way to the client, if there is one.
     """
     await receive()
     await send({"type": "websocket.accept"})
-    socket = _Socket(services, session_id, request_id, receive, send)
+    socket = _Socket(services, session_id, request_id, receive, send, sink)
     try:
         if isinstance(principal, TroupeError):
             raise principal
@@ -81,8 +84,8 @@ async def websocket_endpoint(
 
 
 _REFUSAL_S = 1.0
-_LAST_WORDS = frozenset({"ended", "item"})
-"""Events after which nothing needs to follow."""
+_AT_ONCE_BYTES = 65_536
+"""What goes out in one write; a client that is behind by more is sent it at its own pace."""
 
 
 class _Left(OSError):
@@ -91,8 +94,8 @@ class _Left(OSError):
 
 class _Socket:
     __slots__ = (
-        "_fault", "_pump", "_reader", "_receive", "_request_id", "_send", "_services",
-        "_session_id", "_task",
+        "_due", "_fault", "_pump", "_reader", "_receive", "_request_id", "_send", "_services",
+        "_session_id", "_sink", "_task",
     )  # fmt: skip
 
     def __init__(
@@ -102,12 +105,15 @@ class _Socket:
         request_id: str,
         receive: Receive,
         send: Send,
+        sink: Sink | None,
     ) -> None:
         self._services = services
         self._session_id = session_id
         self._request_id = request_id
         self._receive = receive
         self._send = send
+        self._sink = sink
+        self._due = False
         self._pump: asyncio.Task[None] | None = None
         self._task: asyncio.Task[Any] | None = None
         self._fault: BaseException | None = None
@@ -139,9 +145,26 @@ class _Socket:
         self._reader.fail(error)
 
     def _arrived(self) -> None:
-        if self._pump is None:
+        # Not here: whatever else has come by now goes along, and the link does not wait for it.
+        if not self._due and self._pump is None:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Send what there is, as far as the client takes it at once; a task sends the rest."""
+        self._due = False
+        if self._task is None:
+            return
+        try:
+            texts = self._texts()
+            while texts and self._take(texts):
+                texts = self._texts()
+        except Exception as error:  # noqa: BLE001 - the listening task raises it
+            self._fail(error)
+            return
+        if texts:
             self._pump = spawn(
-                self._tell(), name=f"socket-out-{self._request_id}", on_error=self._fail
+                self._tell(texts), name=f"socket-out-{self._request_id}", on_error=self._fail
             )
 
     def _fail(self, error: BaseException) -> None:
@@ -177,37 +200,31 @@ class _Socket:
             except InvalidRequest as error:
                 await self._error(error, None)
 
-    async def _tell(self) -> None:
-        """Send what there is, and wait for more only while a turn speaks."""
+    def _texts(self) -> list[bytes]:
+        """The frames of what has come. Raises, once there are none, what ended the reader."""
+        opening, events = self._reader.opening(), self._reader.take()
+        texts = [] if opening is None else [opened_frame(opening)]
+        texts += [event_frame(epoch, event) for epoch, event in events]
+        return texts
+
+    def _take(self, texts: list[bytes]) -> bool:
+        """Whether these went out, all of them and at once."""
+        sink = self._sink
+        return sink is not None and sum(map(len, texts)) <= _AT_ONCE_BYTES and sink.put(texts)
+
+    async def _tell(self, texts: list[bytes]) -> None:
+        """Send these and whatever comes meanwhile, as slowly as the client takes them."""
         try:
             with Patience(self._services.options.send_timeout_s) as patience:
-                await self._tell_within(patience)
+                while texts:
+                    for text in texts:
+                        patience.begin()
+                        await self._text(text)
+                        patience.end()
+                    texts = self._texts()
         except TimeoutError:
             raise Busy("The client took nothing for too long.", code="slow_reader") from None
-
-    async def _tell_within(self, patience: Patience) -> None:
-        reader, speaking = self._reader, False
-        while True:
-            opening, events = reader.opening(), reader.take()
-            if opening is None and not events:
-                if not speaking:
-                    self._pump = None
-                    return
-                await reader.wait()
-                continue
-            patience.begin()
-            await self._show(opening, events)
-            patience.end()
-            if events:
-                speaking = events[-1][1].kind not in _LAST_WORDS
-
-    async def _show(self, opening: Attached | None, events: list[tuple[int, Event]]) -> None:
-        if opening is not None:
-            await self._text(opened_frame(opening))
-        for epoch, event in events:
-            text = event_frame(epoch, event)
-            if text is not None:
-                await self._text(text)
+        self._pump = None
 
     async def _listen(self, key: SessionKey) -> None:
         while True:
@@ -239,15 +256,15 @@ class _Socket:
 
     # -- frames ---------------------------------------------------------------------------------
 
-    async def _text(self, text: str) -> None:
-        await self._send({"type": "websocket.send", "text": text})
+    async def _text(self, text: bytes) -> None:
+        await self._send({"type": "websocket.send", "text": text.decode()})
 
     async def _error(self, error: TroupeError, frame: dict[str, Any] | None) -> None:
         body = {"type": "error", **error_body(error, self._request_id)}
         client_id = frame.get("id") if frame else None
         if isinstance(client_id, str) and len(client_id) <= 256:
             body["id"] = client_id
-        await self._text(orjson.dumps(body).decode())
+        await self._text(orjson.dumps(body))
 
     async def refuse(self, error: TroupeError) -> None:
         """Say why, then close. A client that takes nothing is not waited for."""

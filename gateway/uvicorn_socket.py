@@ -2,7 +2,8 @@
 
 Serve starts uvicorn in the replica with options of its own (2.60: `start_asgi_http_server`), so
 the class that uvicorn looks up for WebSockets is replaced in uvicorn's own table. It differs in
-three things, each of which an idle socket would pay for all its life:
+three things, each of which an idle socket would pay for all its life, and in a fourth, which every
+token would pay for:
 
 - It does not agree to permessage-deflate, which browsers offer: the two windows take 38 KB for
   each socket (uvicorn 0.54), and tokens of a few bytes are not what compression is for.
@@ -11,18 +12,32 @@ three things, each of which an idle socket would pay for all its life:
   reads the next frame when the last one is taken. `gateway.socket` waits for the disconnection
   itself. `gateway.edge` takes the header off what a client sends.
 - It forgets the handshake once that is over.
+- It frames text messages itself, and is a `gateway.sink.Sink`, by which several go out in one
+  write. All else of the protocol is uvicorn's, and so is a message that finds its client slow or
+  gone.
 """
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from types import CoroutineType
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import WS_PROTOCOLS, Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.protocol import State
+
+from gateway.sink import SINK
 
 _NOT_WATCHED = (b"x-request-disconnect-disabled", b"?1")
+_TEXT = 0x81
+"""The first byte of a text message that is one frame."""
+
+_SHORT = [bytes((_TEXT, size)) for size in range(126)]
+_MEDIUM = struct.Struct(">BBH")
+_LONG = struct.Struct(">BBQ")
 
 
 class LeanSocket(WebSocketsSansIOProtocol):
@@ -37,12 +52,37 @@ class LeanSocket(WebSocketsSansIOProtocol):
     def run_asgi(self) -> CoroutineType[Any, Any, None]:
         # The last of a name counts, so a client cannot say otherwise.
         self.scope["headers"] = [*self.scope["headers"], _NOT_WATCHED]
+        cast("dict[str, Any]", self.scope)["extensions"][SINK] = self
         return super().run_asgi()
 
     def start_keepalive(self) -> None:
         """Called once, when the socket is accepted."""
         super().start_keepalive()
         del self.request, self.response
+
+    def put(self, texts: Sequence[bytes]) -> bool:
+        """See `gateway.sink`."""
+        if self.disconnected or self.conn.state is not State.OPEN or not self.writable.is_set():
+            return False
+        self.transport.write(b"".join([part for text in texts for part in (_head(text), text)]))
+        return True
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.send":
+            text = message.get("text")
+            if text is not None and self.put((text.encode(),)):
+                return
+        await super().send(message)
+
+
+def _head(text: bytes) -> bytes:
+    """What stands before a message on the wire: it is one frame, whatever its size."""
+    size = len(text)
+    if size < 126:
+        return _SHORT[size]
+    if size < 65536:
+        return _MEDIUM.pack(_TEXT, 126, size)
+    return _LONG.pack(_TEXT, 127, size)
 
 
 def install() -> None:

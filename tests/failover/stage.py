@@ -201,8 +201,7 @@ class Stage:
         for body in api:
             by_stream.show(body)
         for epoch, event in told:
-            if (frame := event_frame(epoch, event)) is not None:
-                by_socket.show(orjson.loads(frame))
+            by_socket.show(orjson.loads(event_frame(epoch, event)))
         record = await self._memory.response(key.org_id, turn.response_id)
         messages, _ = await self._memory.records.items(key, ascending=True)
         told_tickets = list(self._endpoints[name].told)

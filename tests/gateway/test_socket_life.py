@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from contracts.commands import Attach, Attached, Moved, Slept
+from contracts.commands import Attach, Attached, EventBatch, Moved, Slept
 from contracts.errors import TroupeError
 from contracts.events import Cursor, Event
 from contracts.hosts import Fleet
@@ -35,11 +35,12 @@ OPEN = {"type": "session.open"}
 
 
 class Client:
-    """The other end of an ASGI socket. `stuck`: it takes nothing for now."""
+    """The other end of an ASGI socket, and its `Sink`. `stuck`: it takes nothing for now."""
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
         self.code: int | None = None
+        self.puts = 0
         self.stuck = asyncio.Event()
         self.stuck.set()
         self._out: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -57,6 +58,17 @@ class Client:
         elif message["type"] == "websocket.close":
             self.code = message["code"]
 
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    def put(self, texts: Sequence[bytes]) -> bool:
+        if self._gone or not self.stuck.is_set():
+            return False
+        self.puts += 1
+        self.frames += [json.loads(text) for text in texts]
+        return True
+
     def say(self, frame: dict[str, Any]) -> None:
         self._out.put_nowait({"type": "websocket.receive", "text": json.dumps(frame)})
 
@@ -70,6 +82,9 @@ class Client:
 
 
 class Stage:
+    short = False
+    """Whether the server has a short way to its clients."""
+
     def __init__(self, **settings: Any) -> None:
         self.options = GatewayOptions(send_timeout_s=settings.pop("send_timeout_s", 20))
         self.a, self.b = StandIn("a"), StandIn("b", epoch=2)
@@ -100,6 +115,7 @@ class Stage:
             "req_1",
             client.receive,
             client.send,
+            client if self.short else None,
         )
         self.sockets.append(spawn(endpoint, name="socket"))
         return client
@@ -113,6 +129,12 @@ class Stage:
     def tasks(self) -> int:
         """Tasks that serve sockets by now."""
         return sum(task.get_name().startswith("socket") for task in asyncio.all_tasks())
+
+
+@pytest.fixture(params=["send", "sink"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(Stage, "short", request.param == "sink")
+    return str(request.param)
 
 
 @asynccontextmanager
@@ -149,13 +171,49 @@ async def test_a_socket_hears_a_turn_and_costs_one_task_when_it_is_over(stage: S
     await until(lambda: stage.tasks() == 1)
     stage.a.tell(started(1), delta(2))
     await until(lambda: len(client.frames) == 3)
-    assert stage.tasks() == 2, "while the turn speaks"
     stage.a.tell(delta(3), item(4))
     await until(lambda: len(client.frames) == 5)
     await until(lambda: stage.tasks() == 1)
     stage.a.tell(item(5))
     await until(lambda: len(client.frames) == 6)
     assert [frame["seq"] for frame in client.frames] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_what_comes_at_once_goes_out_at_once(stage: Stage, way: str) -> None:
+    client = await stage.open()
+    batches = [EventBatch(KEY, 1, (started(1), delta(2))), EventBatch(KEY, 1, (delta(3), item(4)))]
+    stage.a.say(*batches)
+    await until(lambda: len(client.frames) == 5)
+    assert [frame["seq"] for frame in client.frames] == [0, 1, 2, 3, 4]
+    assert client.puts == (2 if way == "sink" else 0), "the opening, and all the rest"
+
+
+async def test_what_a_client_does_not_take_at_once_keeps_its_order(stage: Stage, way: str) -> None:
+    client = await stage.open()
+    client.stuck.clear()
+    stage.a.tell(started(1), delta(2))
+    await until(lambda: stage.tasks() == 2)
+    stage.a.tell(delta(3))
+    reader = stage.link._audience.attached[KEY][0]
+    await until(lambda: reader.after == Cursor(1, 3))
+    assert len(client.frames) == 1
+    client.stuck.set()
+    await until(lambda: len(client.frames) == 4)
+    await until(lambda: stage.tasks() == 1)
+    stage.a.tell(delta(4))
+    await until(lambda: len(client.frames) == 5)
+    assert [frame["seq"] for frame in client.frames] == [0, 1, 2, 3, 4]
+    assert client.puts == (2 if way == "sink" else 0), "the opening, and what came once it took all"
+
+
+async def test_a_client_that_is_far_behind_is_sent_it_at_its_own_pace(
+    stage: Stage, way: str
+) -> None:
+    client = await stage.open()
+    stage.a.tell(*(delta(seq, "x" * 1000) for seq in range(1, 101)))
+    await until(lambda: len(client.frames) == 101)
+    assert [frame["seq"] for frame in client.frames] == list(range(101))
+    assert client.puts == (1 if way == "sink" else 0)
 
 
 async def test_a_socket_does_not_notice_that_its_session_slept(stage: Stage) -> None:
@@ -250,6 +308,7 @@ async def test_a_client_that_takes_nothing_is_cut_in_time() -> None:
 async def test_a_client_that_leaves_takes_everything_along(stage: Stage, busy: bool) -> None:
     client = await stage.open()
     if busy:
+        client.stuck.clear()
         stage.a.tell(delta(1))
         await until(lambda: stage.tasks() == 2)
     client.leave()

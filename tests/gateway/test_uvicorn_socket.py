@@ -12,10 +12,13 @@ import pytest
 import uvicorn
 from uvicorn.config import WS_PROTOCOLS
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from contracts.tasks import spawn
+from gateway.sink import SINK, take_sink
 from gateway.uvicorn_socket import LeanSocket, install
 from tests.gateway.house import eventually
+from tests.gateway.stand_ins import settled
 
 MANY = 200
 LONG = "x" * 20_000
@@ -45,11 +48,18 @@ class Application:
 
 
 @asynccontextmanager
-async def running(application: Application) -> AsyncIterator[tuple[uvicorn.Server, str]]:
+async def running(
+    application: Application | Speaker, **settings: Any
+) -> AsyncIterator[tuple[uvicorn.Server, str]]:
     listener = sockets.create_server(("127.0.0.1", 0))
     # Serve's own words: it says nothing of WebSockets.
     config = uvicorn.Config(
-        lambda: application, factory=True, lifespan="off", access_log=False, log_config=None
+        lambda: application,
+        factory=True,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        **settings,
     )
     server = uvicorn.Server(config)
     task = spawn(server.serve([listener]), name="uvicorn")
@@ -144,3 +154,150 @@ async def test_the_application_hears_that_the_client_left(how: str) -> None:
                 await connection.close()
         await eventually(lambda: application.ended == ["websocket.disconnect"])
         await eventually(lambda: not protocols(server))
+
+
+# -- the sink -----------------------------------------------------------------------------------
+
+
+class Speaker:
+    """Accepts one socket and leaves what is said on it to the test."""
+
+    def __init__(self) -> None:
+        self.scope: dict[str, Any] = {}
+        self.send: Any = None
+        self.sink: Any = None
+        self.open = asyncio.Event()
+        self.over = asyncio.Event()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.scope, self.send, self.sink = scope, send, take_sink(scope)
+        await receive()
+        await send({"type": "websocket.accept"})
+        self.open.set()
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        await self.over.wait()
+
+    async def say(self, text: str) -> None:
+        await self.send({"type": "websocket.send", "text": text})
+
+
+@asynccontextmanager
+async def speaking(**settings: Any) -> AsyncIterator[tuple[Speaker, ClientConnection]]:
+    """A socket, with its client, over uvloop's transport or asyncio's, whichever runs."""
+    speaker = Speaker()
+    async with running(speaker, **settings) as (_, url):
+        async with connect(url, max_size=None, ping_interval=None) as connection:
+            await speaker.open.wait()
+            yield speaker, connection
+        speaker.over.set()
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 300_000])
+async def test_messages_of_any_size_arrive_whole(size: int) -> None:
+    text = "ab" * (size // 2) + "c" * (size % 2)
+    async with speaking() as (speaker, connection):
+        await speaker.say(text)
+        assert await connection.recv() == text
+        assert speaker.sink.put([text.encode(), "ü".encode(), text.encode()])
+        assert [await connection.recv() for _ in range(3)] == [text, "ü", text]
+
+
+class Counting:
+    """A transport that counts what is written."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self.writes = 0
+
+    def write(self, data: bytes) -> None:
+        self.writes += 1
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_messages_that_are_put_together_are_one_write() -> None:
+    async with speaking() as (speaker, connection):
+        counting = speaker.sink.transport = Counting(speaker.sink.transport)
+        assert speaker.sink.put([b"%d" % number for number in range(50)])
+        assert [await connection.recv() for _ in range(50)] == [str(at) for at in range(50)]
+        assert counting.writes == 1
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_client_that_takes_nothing_gets_nothing_put_and_misses_nothing() -> None:
+    async with speaking() as (speaker, connection):
+        connection.transport.pause_reading()
+        put = 0
+        while speaker.sink.put([f"{put} {LONG}".encode()]):
+            put += 1
+        assert put
+        counting = speaker.sink.transport = Counting(speaker.sink.transport)
+        waiting = spawn(speaker.say("slowly"), name="waiting")
+        await settled()
+        assert not waiting.done()
+        assert counting.writes == 0
+        connection.transport.resume_reading()
+        heard = [str(await connection.recv()).split()[0] for _ in range(put + 1)]
+        assert heard == [*map(str, range(put)), "slowly"]
+        await waiting
+        assert speaker.sink.put([b"again"])
+        assert await connection.recv() == "again"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("how", ["the client closes", "the client is gone", "we close"])
+async def test_nothing_is_put_after_the_end(how: str) -> None:
+    async with speaking() as (speaker, connection):
+        if how == "we close":
+            await speaker.send({"type": "websocket.close", "code": 1012})
+            assert not speaker.sink.put([b"late"])
+            with pytest.raises(RuntimeError, match="after sending"):
+                await speaker.say("late")
+        else:
+            if how == "the client closes":
+                await connection.close()
+            else:
+                connection.transport.abort()
+            await eventually(lambda: not speaker.sink.put([b"late"]))
+            with pytest.raises(OSError):
+                await speaker.say("late")
+        speaker.over.set()
+        with pytest.raises(ConnectionClosed):
+            await connection.recv()
+
+
+@pytest.mark.usefixtures("installed")
+async def test_pings_go_between_messages() -> None:
+    async with speaking(ws_ping_interval=0.01, ws_ping_timeout=5) as (speaker, connection):
+        sent = 0
+        pings: set[bytes | None] = {None}
+        while len(pings) < 5:  # each goes out when the one before it has been answered
+            assert speaker.sink.put([b"%d" % sent, b"%d" % (sent + 1)])
+            assert await connection.recv() == str(sent)
+            assert await connection.recv() == str(sent + 1)
+            sent += 2
+            pings.add(speaker.sink.pending_ping_payload)
+        # And those of the client are answered.
+        await (await connection.ping())
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_sink_is_taken_once_and_only_where_it_runs() -> None:
+    async with speaking() as (speaker, connection):
+        sink = speaker.sink
+        assert isinstance(sink, LeanSocket)
+        assert take_sink(speaker.scope) is None
+        assert take_sink({"extensions": {SINK: sink}}) is sink
+        elsewhere = await asyncio.to_thread(asyncio.run, _take({"extensions": {SINK: sink}}))
+        assert elsewhere is None
+        assert take_sink({}) is None
+        await connection.close()
+
+
+async def _take(scope: dict[str, Any]) -> Any:
+    return take_sink(scope)
