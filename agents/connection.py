@@ -12,14 +12,19 @@ said that it ends there. What follows an answer that nobody asked for ends it.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import cast
 
 import httptools
 from multidict import CIMultiDict
 
+from agents.rests import Rests
+
 HELD_BYTES = 1 << 18
 """What an answer holds for a reader that does not come."""
+_GATHERED_BYTES = 1 << 15
+"""Of a stream whose reader rests: more than that wakes it."""
 HEAD_BYTES = 1 << 16
 """The largest head of an answer."""
 
@@ -62,7 +67,7 @@ class Answer:
         self._chunks: list[bytes] = []
         self._held = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._resting: asyncio.TimerHandle | None = None
+        self._resting = False
         self._broken: TransportError | None = None
         self._on_complete: Callable[[], None] | None = None
         self.begun = False
@@ -102,16 +107,16 @@ class Answer:
         """What has come since the last read, empty at the end of the body.
 
         Args:
-            rest_s: Leave what comes to the kernel for so long first: a read for each token is what
-                a stream costs. Nothing is noticed meanwhile, the end neither.
+            rest_s: Leave what comes to the kernel for about so long first: a read for each token
+                is what a stream costs. Only a connection that ends is noticed meanwhile.
 
         Raises:
             TransportError: there is no more, and it was not the end.
         """
-        if rest_s > 0 and self._connection is not None and self._connection.pause():
-            self._resting = asyncio.get_running_loop().call_later(rest_s, self._rested)
-        while self._resting is not None or not self._chunks:
-            if self._resting is None:
+        if rest_s > 0 and not self._resting and self._connection is not None:
+            self._resting = self._connection.rest(rest_s, self._rested)
+        while self._resting or not self._chunks:
+            if not self._resting:
                 if self.complete:
                     return b""
                 if self._broken is not None:
@@ -162,22 +167,22 @@ class Answer:
         self._connection = None
         if self._broken is None:
             self._broken = error
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+        self._resting = False
         self._wake()
 
     # -- waiting --------------------------------------------------------------------------------
 
     def _rested(self) -> None:
-        self._resting = None
+        if not self._resting:
+            return
+        self._resting = False
         if self._connection is not None:
-            self._connection.resume()
+            self._connection.rested()
         if self._chunks or self.complete:
             self._wake()
 
     def _wake(self) -> None:
-        if self._waiter is not None and self._resting is None and not self._waiter.done():
+        if self._waiter is not None and not self._resting and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def _wait(self) -> None:
@@ -195,20 +200,26 @@ class Connection(asyncio.Protocol):
         "_answer",
         "_ends_with_eof",
         "_fields",
+        "_gathers",
         "_head_bytes",
         "_keep",
         "_on_free",
         "_on_lost",
         "_parser",
         "_paused",
+        "_rests",
+        "_socket",
         "_transport",
     )
 
     def __init__(
         self,
+        rests: Rests,
         on_free: Callable[[Connection], None],
         on_lost: Callable[[Connection], None],
     ) -> None:
+        self._rests = rests
+        self._socket: socket.socket | None = None
         self._on_free = on_free
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
@@ -219,6 +230,7 @@ class Connection(asyncio.Protocol):
         self._keep = False
         self._ends_with_eof = False
         self._paused = False
+        self._gathers = False
 
     @property
     def usable(self) -> bool:
@@ -248,15 +260,37 @@ class Connection(asyncio.Protocol):
         """End it; an answer under way is `Broken`. Idempotent."""
         self._give_up(Broken("it was closed"))
 
-    def pause(self) -> bool:
-        """Read no more until `resume`; whether that could be done."""
-        transport = self._transport
-        if transport is None or transport.is_closing():
+    def rest(self, rest_s: float, over: Callable[[], None]) -> bool:
+        """Let bytes gather in the kernel and have `over` called then; whether that can be done.
+
+        The kernel is told how many bytes are worth a wake-up, which leaves the transport as it is:
+        to pause it would cost a wake-up by the next byte, and two calls for its place in the poll.
+        The end of the connection wakes in any case.
+        """
+        if self._transport is None or self._transport.is_closing():
             return False
-        if not self._paused:
+        if self._socket is not None:
+            self._gathers = True
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _GATHERED_BYTES)
+        else:
+            self.pause()
+        self._rests.begin(rest_s, over)
+        return True
+
+    def rested(self) -> None:
+        """Take what has gathered, and each byte as it comes."""
+        if self._socket is None:
+            self.resume()
+        elif self._gathers and self._transport is not None and not self._transport.is_closing():
+            self._gathers = False
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def pause(self) -> None:
+        """Read no more until `resume`."""
+        transport = self._transport
+        if transport is not None and not transport.is_closing() and not self._paused:
             self._paused = True
             transport.pause_reading()
-        return True
 
     def resume(self) -> None:
         """Read again."""
@@ -270,6 +304,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._socket = transport.get_extra_info("socket")
         self._parser = parser = httptools.HttpResponseParser(self)
         # What servers are known to get wrong, and what can be read all the same.
         parser.set_dangerous_leniencies(
@@ -300,7 +335,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         answer, self._answer = self._answer, None
         # The parser holds this object's methods: a circle that would wait for the collector.
-        self._transport = self._parser = None
+        self._transport = self._parser = self._socket = None
         if answer is not None:
             if answer.begun and self._ends_with_eof and exc is None:
                 answer.end()
@@ -346,6 +381,7 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             pass
         elif self._keep and transport.get_write_buffer_size() == 0:
+            self.rested()
             self.resume()
             self._on_free(self)
         else:

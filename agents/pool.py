@@ -21,6 +21,7 @@ from yarl import URL
 
 from agents.connection import Answer, Connection, NoConnection
 from agents.dialing import Dialer
+from agents.rests import Rests
 from agents.sdk import Template
 from contracts.errors import InvalidRequest
 
@@ -74,6 +75,7 @@ class Client:
         self._keepalive_s = keepalive_s
         self._heads: dict[str, bytes] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._rests: Rests | None = None
         self._dialer: Dialer | None = None
         self._all: set[Connection] = set()
         self._idle: deque[tuple[Connection, float]] = deque()
@@ -100,6 +102,7 @@ class Client:
                     "an agent's connections belong to the event loop that opened them"
                 )
             self._loop = loop
+            self._rests = Rests(loop)
         connection = self._waiting(loop.time())
         if connection is None:
             connection = await self._opened()
@@ -135,7 +138,9 @@ class Client:
             raise NoConnection("closed")
         if self._dialer is None:
             self._dialer = Dialer(URL(self.template.url), self._connect_timeout_s)
-        connection = await self._dialer.dial(lambda: Connection(self._free, self._lost))
+        rests = self._rests
+        assert rests is not None
+        connection = await self._dialer.dial(lambda: Connection(rests, self._free, self._lost))
         self._all.add(connection)
         if self.closed or not connection.usable:
             connection.close()

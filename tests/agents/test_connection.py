@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trustme
@@ -17,6 +17,7 @@ from multidict import CIMultiDict
 from agents import connection as connections
 from agents.connection import Answer, Broken, NoConnection, NotHttp, TransportError
 from agents.pool import Ask, Client
+from agents.rests import Rests
 from agents.sdk import Template
 from tests.agents.canned import LAST, CannedServer, Script, chunk, head
 from tests.agents.conformance import until
@@ -39,6 +40,30 @@ async def talking_to(
             yield client, server
         finally:
             await client.aclose()
+
+
+@asynccontextmanager
+async def served(
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
+    tls: ssl.SSLContext | None = None,
+) -> AsyncGenerator[tuple[int, list[Any]], None]:
+    """A server's port, and a task for each of its connections."""
+    tasks: list[Any] = []
+
+    async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.current_task())
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await handle(reader, writer)
+        writer.close()
+        with suppress(ConnectionError, ssl.SSLError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(one, "127.0.0.1", 0, ssl=tls)
+    try:
+        yield server.sockets[0].getsockname()[1], tasks
+    finally:
+        server.close()
+        await asyncio.gather(*tasks)
 
 
 async def asked(client: Client, body: bytes = b"{}") -> Answer:
@@ -200,12 +225,10 @@ async def test_an_answer_before_the_request_is_through() -> None:
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n")
         await left.wait()
-        writer.close()
 
     left = asyncio.Event()
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0, limit=1024)
-    client = client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    async with server, asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S), served(refuse) as (port, _):
+        client = client_of(f"http://127.0.0.1:{port}")
         answer = await asked(client, b"x" * (64 << 20))
         assert (answer.status, await answer.read()) == (413, b"")
         assert not client._idle
@@ -237,9 +260,8 @@ async def test_a_reader_that_does_not_come_holds_the_server_up(
             sent += 1
         writer.write(LAST)
 
-    server = await asyncio.start_server(pour, "127.0.0.1", 0)
-    client = client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    async with server, asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S), served(pour) as (port, _):
+        client = client_of(f"http://127.0.0.1:{port}")
         answer = await asked(client)
 
         async def full() -> bool:
@@ -265,6 +287,63 @@ async def test_rest_leaves_the_bytes_to_the_kernel() -> None:
             reads.append(data)
         assert b"".join(reads) == b"".join(b"%d," % number for number in range(100))
         assert 1 < len(reads) < 50
+
+
+async def test_rest_where_the_kernel_cannot_be_asked() -> None:
+    pieces = [chunk(b"%d," % number) for number in range(50)]
+    async with talking_to([head(), *pieces, LAST]) as (client, _):
+        answer = await asked(client)
+        assert answer._connection is not None
+        answer._connection._socket = None
+        assert await body_of(answer, 0.05) == b"".join(b"%d," % number for number in range(50))
+
+
+async def test_no_rest_outlasts_the_connection() -> None:
+    async with talking_to([head(), chunk("ab"), "close"]) as (client, _):
+        answer = await asked(client)
+        assert await answer.read() == b"ab"
+        with pytest.raises(Broken):
+            await answer.read(10 * PATIENCE_S)
+
+
+async def test_what_ends_within_a_rest_leaves_a_connection_that_wakes_by_a_byte() -> None:
+    much = b"x" * 200_000
+    async with talking_to([head(), chunk("ab"), chunk(much), LAST], [PLAIN]) as (client, server):
+        answer = await asked(client)
+        said = await answer.read()
+        said += await body_of(answer, 0.1)
+        assert said == b"ab" + much
+        assert await body_of(await asked(client)) == b"hello"
+        assert server.connections == 1
+
+
+def test_rests_of_one_step_end_at_once() -> None:
+    loop = HandTurned()
+    rests, over = Rests(cast(Any, loop)), []
+    for number, rest_s in enumerate((0.095, 0.1, 0.105, 0.125)):
+        rests.begin(rest_s, lambda number=number: over.append(number))
+    assert [due for due, _, _ in loop.timers] == pytest.approx([0.1, 0.12])
+    loop.ring()
+    assert over == [0, 1, 2]
+    loop.ring()
+    assert (over, rests._over) == ([0, 1, 2, 3], {})
+
+
+class HandTurned:
+    """As much of a loop as a rest asks for."""
+
+    def __init__(self) -> None:
+        self.timers: list[tuple[float, Callable[[int], None], int]] = []
+
+    def time(self) -> float:
+        return 0.0
+
+    def call_at(self, when: float, call: Callable[[int], None], step: int) -> None:
+        self.timers.append((when, call, step))
+
+    def ring(self) -> None:
+        _, call, step = self.timers.pop(0)
+        call(step)
 
 
 @pytest.mark.parametrize("rest_s", [0.0, 60.0])
@@ -380,12 +459,7 @@ async def test_one_lookup_serves_all_who_wait_and_is_renewed_after_a_failure(
 
 
 async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while True:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-            return
+    while await reader.readuntil(b"\r\n\r\n"):
         writer.write(head())
         for number in range(30):
             writer.write(chunk(b"%d," % number))
@@ -400,26 +474,17 @@ async def over_tls(folder: Path, name: str, trust: bool, monkeypatch: pytest.Mon
     trusted = authority if trust else trustme.CA()
     trusted.cert_pem.write_to_path(folder / "ca.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
-    served: list[asyncio.Task[Any] | None] = []
-
-    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        served.append(asyncio.current_task())
-        await speak(reader, writer)
-
-    server = await asyncio.start_server(count, "127.0.0.1", 0, ssl=context)
-    client = client_of(f"https://localhost:{server.sockets[0].getsockname()[1]}")
-    try:
-        async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S), served(speak, context) as (port, tasks):
+        client = client_of(f"https://localhost:{port}")
+        try:
             for _ in range(2):
                 answer = await asked(client)
                 said = await answer.read()
                 said += await body_of(answer, 0.01)
                 assert said == b"".join(b"%d," % number for number in range(30))
-            assert len(served) == 1
-    finally:
-        await client.aclose()
-        server.close()
-        await asyncio.gather(*(task for task in served if task is not None))
+            assert len(tasks) == 1
+        finally:
+            await client.aclose()
 
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
