@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from contracts.errors import TroupeError
 from contracts.events import Cursor, Event
 from contracts.messages import Message, OnBusy, Role
+from contracts.pickled import pickled_by_fields
 
 
 class SessionKey(NamedTuple):
@@ -22,6 +23,7 @@ class SessionKey(NamedTuple):
     session_id: str
 
 
+@pickled_by_fields
 @dataclass(frozen=True, slots=True)
 class InputItem:
     """One message as a caller gives it."""
@@ -30,6 +32,7 @@ class InputItem:
     text: str
 
 
+@pickled_by_fields
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
     """Everything a caller may say about one turn. `model` is an agent's name or `auto`."""
@@ -88,6 +91,7 @@ class AwaitWake(Command):
     """
 
 
+@pickled_by_fields
 @dataclass(frozen=True, slots=True)
 class Submit(Command):
     """Begin a turn. Replied with `Accepted` once the input is durable."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from contracts.money import Charge
+from contracts.pickled import pickled_by_fields
 
 Role = Literal["user", "assistant", "system", "developer"]
 Status = Literal["queued", "in_progress", "completed", "failed", "incomplete", "cancelled"]
@@ -63,6 +64,7 @@ class Usage(NamedTuple):
     cached_tokens: int = 0
 
 
+@pickled_by_fields
 @dataclass(slots=True)
 class ResponseRecord:
     """One turn as the API shows it and Postgres keeps it. Times are Unix seconds.

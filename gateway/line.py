@@ -33,6 +33,7 @@ from contracts.commands import (
 from contracts.errors import HostUnavailable, TroupeError
 from contracts.hosts import HostClient
 from contracts.tasks import spawn, stop
+from gateway.patience import Patience
 
 
 class Unanswered(HostUnavailable):
@@ -149,14 +150,15 @@ class Line:
     async def _receive(self) -> None:
         pipe = self.host.pipe(self._gateway_id)
         async with aclosing(pipe) as parcels:  # type: ignore[type-var]
-            while True:
-                async with asyncio.timeout(self._silence_s):
+            with Patience(self._silence_s) as patience:
+                while True:
+                    patience.begin()
                     data = await anext(parcels)
-                if not self.is_open:
-                    self.is_open = True
-                    self._audience.opened(self)
-                    self._opened.set()
-                self._hand_out(pickle.loads(data))
+                    if not self.is_open:
+                        self.is_open = True
+                        self._audience.opened(self)
+                        self._opened.set()
+                    self._hand_out(pickle.loads(data))
 
     def _hand_out(self, parcel: Parcel) -> None:
         for item in parcel:

@@ -1,6 +1,6 @@
-"""How long a client may take to take what it is sent.
+"""How long something may take that is waited for again and again: a client's taking, a host's word.
 
-A timer for each write is what every token would pay; here is one for as long as somebody writes.
+A timer for each wait is what every token would pay; here is one for as long as somebody waits.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import math
 
 
 class Patience:
-    """Cancels the current task when one of its writes takes `limit_s`. For one task, in a block.
+    """Cancels the current task when one of its waits takes `limit_s`. For one task, in a block.
 
-    Around each write: `begin`, then `end`. A cancellation that came from here leaves the block as
-    `TimeoutError`.
+    Around each wait: `begin`, then `end`, or the next `begin`. A cancellation that came from here
+    leaves the block as `TimeoutError`.
     """
 
     __slots__ = ("_began", "_expired", "_limit_s", "_loop", "_task", "_timer")
@@ -37,11 +37,11 @@ class Patience:
             raise TimeoutError
 
     def begin(self) -> None:
-        """A write begins."""
+        """A wait begins."""
         self._began = self._loop.time()
 
     def end(self) -> None:
-        """It is done."""
+        """It is over."""
         self._began = math.inf
 
     def _look(self) -> None:
