@@ -145,8 +145,9 @@ async def test_a_message_written_while_the_socket_is_away_is_sent_once(chat: Cha
     await sockets[-1].close(code=1011)
     await expect(chat.link).to_have_text("Reconnecting")
     await chat.send("Second.")
-    await expect(chat.messages).to_have_count(4)
+    await expect(chat.questions).to_have_text(["First.", "Second."])
     back.set()
+    await expect(chat.messages).to_have_count(4)
     await chat.until_answered()
 
     await expect(chat.questions).to_have_text(["First.", "Second."])

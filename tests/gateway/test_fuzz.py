@@ -12,9 +12,12 @@ import pytest
 
 from contracts.agents import End, ModelRequest
 from contracts.messages import Usage
+from gateway.options import InputLimits
 from tests.gateway.house import Stores, open_house
 
 KEY = "fuzz-key"
+SHORT = InputLimits(message_chars=2000, instructions_chars=1000)
+"""Short enough for what makes texts of the greatest length out of a pattern to be quick."""
 
 
 class Chatty:
@@ -46,6 +49,7 @@ async def test_no_request_the_document_allows_or_forbids_breaks_it(
         agents=agents,  # type: ignore[arg-type]
         api_keys=(KEY,),
         admin_key=KEY,
+        limits=SHORT,
     ) as house:
         process = await asyncio.create_subprocess_exec(
             str(Path(sys.executable).with_name("schemathesis")),
