@@ -139,23 +139,26 @@ class Health:
         circuit = self.circuit
         wait = 0.0 if circuit.closed else circuit.wait_s(now)
         most, requests, allowed = self.capacity
-        if most is not None and self.running >= self._room(most, self.others.running):
-            wait = max(wait, A_WHILE_S)
+        others = self.others
+        if most is not None:
+            limit, elsewhere = self._part(most, others.running)
+            if self.running + elsewhere >= limit:
+                wait = max(wait, A_WHILE_S)
         if requests is not None:
-            room = self._room(requests, self.others.requests)
-            wait = max(wait, self._requests.wait_s(now, room, 1))
+            limit, elsewhere = self._part(requests, others.requests)
+            wait = max(wait, self._requests.wait_s(now, limit, 1, elsewhere))
         if allowed is not None:
-            room = self._room(allowed, self.others.tokens)
-            wait = max(wait, self._tokens.wait_s(now, room, tokens))
+            limit, elsewhere = self._part(allowed, others.tokens)
+            wait = max(wait, self._tokens.wait_s(now, limit, tokens, elsewhere))
         if self._has_told:
             wait = max(wait, self._told_requests.wait_s(now, 1))
             wait = max(wait, self._told_tokens.wait_s(now, tokens))
         return wait
 
-    def _room(self, limit: int, elsewhere: int) -> int:
-        """This host's part of a limit."""
+    def _part(self, limit: int, elsewhere: int) -> tuple[int, int]:
+        """What holds here of a limit, and what others use of that."""
         fleet = self._fleet
-        return limit - elsewhere if fleet.together else max(1, limit // fleet.hosts)
+        return (limit, elsewhere) if fleet.together else (max(1, limit // fleet.hosts), 0)
 
     def expected_s(self, now: float) -> float | None:
         """Seconds to a first token, most likely; None: nobody knows."""
@@ -303,12 +306,14 @@ class Health:
     def hear_shut(self, now: float, word: Word) -> None:
         """Another host has closed it. A failure that it saw is refuted by what was heard since."""
         circuit = self.circuit
-        if not circuit.closed:
-            if word.limited and circuit.limited:
-                circuit.until = max(circuit.until, now + word.shut_s)
-        elif word.limited or self._spoke_at <= now - word.shut_ago_s:
-            circuit.open(now, for_s=word.shut_s, limited=word.limited)
-            self._shut(elsewhere=True)
+        if circuit.closed:
+            if word.limited or self._spoke_at <= now - word.shut_ago_s:
+                circuit.open(now, for_s=word.shut_s, limited=word.limited)
+                self._shut(elsewhere=True)
+        elif word.limited and now + word.shut_s > circuit.until:
+            # Whatever closed it here is over sooner: from now on it is the other host's to tell.
+            circuit.until, circuit.limited = now + word.shut_s, True
+            self._shut_elsewhere = True
 
     def limited_for_s(self, now: float) -> float:
         """Seconds for which a rate limit keeps it from being asked."""
