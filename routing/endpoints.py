@@ -23,7 +23,7 @@ SILENT = 3
 
 class Ticket(Protocol):
     """A place at an endpoint, from the request until it is given back by exactly one of the last
-    three.
+    four.
     """
 
     @property
@@ -47,6 +47,10 @@ class Ticket(Protocol):
         """We went away: cancelled, outrun by another request."""
         ...
 
+    def unused(self, now: float) -> None:
+        """The request was never made."""
+        ...
+
 
 class EndpointSet(Protocol):
     """One agent's endpoints."""
@@ -57,7 +61,7 @@ class EndpointSet(Protocol):
         Args:
             now: Seconds, of a clock that only goes forward.
             tokens: What the request may use of a limit: input and the most that may be answered.
-            avoid: Names not to be taken while there is another.
+            avoid: Names not to be taken.
         """
         ...
 
@@ -133,11 +137,13 @@ class Balanced:
     def take(self, now: float, *, tokens: int, avoid: Collection[str] = ()) -> Ticket | None:
         if self.running >= self._max_sessions:
             return None
-        free = [e for e in self.endpoints if e.health.wait_s(now, tokens) <= 0.0]
+        free = [
+            e
+            for e in self.endpoints
+            if e.name not in avoid and e.health.wait_s(now, tokens) <= 0.0
+        ]
         if not free:
             return None
-        if len(free) > 1:
-            free = [e for e in free if e.name not in avoid] or free
         if len(free) > 1:
             free = [e for e in free if not e.falls_silent] or free
         if len(free) == 1:
@@ -240,6 +246,12 @@ class _Taken:
     def left(self, now: float) -> None:
         self._give_back()
         self._endpoint.health.left(self._asked, now)
+
+    def unused(self, now: float) -> None:
+        if not self._asked.over:
+            self._endpoint.asked -= 1
+        self._give_back()
+        self._endpoint.health.unused(self._asked, now)
 
     def _give_back(self) -> None:
         if not self._asked.over:

@@ -239,6 +239,15 @@ class Health:
                 self._learn_at_least(now, now - asked.at)
             self.circuit.left(asked.generation)
 
+    def unused(self, asked: Asked, now: float) -> None:
+        """It was never made: all is as if nobody had asked for a place."""
+        if self._over(asked):
+            self._requests.correct(asked.at, now, -1)
+            self._tokens.correct(asked.at, now, -asked.tokens)
+            self._told_requests.give_back(asked.at, 1)
+            self._told_tokens.give_back(asked.at, asked.tokens)
+            self.circuit.left(asked.generation)
+
     def told(self, limits: RateLimits, now: float) -> None:
         """What the provider says of its limits, with an answer."""
         for told, left, limit, reset_s in (

@@ -89,6 +89,11 @@ class Told:
     def take(self, amount: int) -> None:
         self._left -= amount
 
+    def give_back(self, then: float, amount: int) -> None:
+        """What was taken `then` was not sent; a word that was heard since does not count it."""
+        if then >= self._at:
+            self._left += amount
+
     def wait_s(self, now: float, amount: int) -> float:
         """Seconds until there is room for so much."""
         if now >= self._until:

@@ -47,8 +47,15 @@ class Fixture:
         assert ticket is not None
         return ticket
 
-    def none(self, tokens: int = 10) -> bool:
-        return self.set.take(self.now, tokens=tokens) is None
+    def none(self, tokens: int = 10, avoid: tuple[str, ...] = ()) -> bool:
+        return self.set.take(self.now, tokens=tokens, avoid=avoid) is None
+
+    def traces(self) -> list[object]:
+        """What is left of the requests so far."""
+        health = self.endpoint("a").health
+        word = health.word(self.now)
+        told = health.wait_s(self.now, 950)
+        return [self.endpoint("a").asked, self.endpoint("a").running, self.set.running, word, told]
 
     def wait_s(self, tokens: int = 10) -> float:
         return self.set.wait_s(self.now, tokens=tokens)
