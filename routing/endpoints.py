@@ -5,18 +5,19 @@ Pure: the caller says what time it is. One `EndpointSet` serves all turns of an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from random import Random
 from typing import Any, Protocol
 
 from contracts.errors import TroupeError
 from contracts.messages import Usage
-from routing.health import Asked, Health
+from routing.health import Asked, Capacity, Health, least
 from routing.limits import A_WHILE_S
 
 ALIKE = 1.25
 """Costs that differ by less are alike: then weights decide, not the last measurement."""
+ANYTHING = Capacity()
 SILENT = 3
 """Streams that are silent at once make an endpoint one to avoid, if they are half of its own."""
 
@@ -69,6 +70,10 @@ class EndpointSet(Protocol):
         """Seconds until one may be able to; 0: now."""
         ...
 
+    def capacities(self) -> Iterable[tuple[Health, Capacity]]:
+        """What its agent says that each can take from all hosts together."""
+        ...
+
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
         """How each stands: see `contracts.decisions.Decision.candidates`."""
         ...
@@ -76,6 +81,19 @@ class EndpointSet(Protocol):
     def report(self, now: float, wall: float) -> list[dict[str, Any]]:
         """How each stands, for people. `wall`: the same moment in Unix seconds."""
         ...
+
+
+def limit(sets: Iterable[EndpointSet]) -> None:
+    """From now on it is these agents that say what their endpoints can take.
+
+    Where several use the same one, the least of what they say holds.
+    """
+    said: dict[Health, list[Capacity]] = {}
+    for endpoints in sets:
+        for health, capacity in endpoints.capacities():
+            said.setdefault(health, []).append(capacity)
+    for health, capacities in said.items():
+        health.capacity = least(capacities)
 
 
 class Endpoint:
@@ -87,9 +105,20 @@ class Endpoint:
         weight: Its share where all else is equal.
         silent: How many of its streams have been silent for seconds.
         facts: What to tell people of it.
+        capacity: What its agent says that it can take; holds once it is in force (`limit`).
     """
 
-    __slots__ = ("asked", "facts", "failed", "health", "name", "running", "silent", "weight")
+    __slots__ = (
+        "asked",
+        "capacity",
+        "facts",
+        "failed",
+        "health",
+        "name",
+        "running",
+        "silent",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -98,8 +127,10 @@ class Endpoint:
         weight: float = 1.0,
         silent: Callable[[], int] | None = None,
         facts: Mapping[str, Any] | None = None,
+        capacity: Capacity = ANYTHING,
     ) -> None:
         self.name = name
+        self.capacity = capacity
         self.health = health
         self.weight = weight
         self.silent = silent or _none
@@ -138,9 +169,7 @@ class Balanced:
         if self.running >= self._max_sessions:
             return None
         free = [
-            e
-            for e in self.endpoints
-            if e.name not in avoid and e.health.wait_s(now, tokens) <= 0.0
+            e for e in self.endpoints if e.name not in avoid and e.health.wait_s(now, tokens) <= 0.0
         ]
         if not free:
             return None
@@ -161,6 +190,9 @@ class Balanced:
         if self.running >= self._max_sessions:
             return A_WHILE_S
         return min(endpoint.health.wait_s(now, tokens) for endpoint in self.endpoints)
+
+    def capacities(self) -> Iterable[tuple[Health, Capacity]]:
+        return [(endpoint.health, endpoint.capacity) for endpoint in self.endpoints]
 
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
         return tuple([_seen(endpoint, now) for endpoint in self.endpoints])

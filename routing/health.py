@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -40,6 +40,14 @@ class Capacity(NamedTuple):
     max_sessions: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+
+
+def least(capacities: Iterable[Capacity]) -> Capacity:
+    """What holds where several are said of one endpoint: of each limit the smallest."""
+    limits = zip(*capacities, strict=True)
+    return Capacity(
+        *(min((one for one in said if one is not None), default=None) for said in limits)
+    )
 
 
 def identity(provider: str, base_url: str, model: str, api_key: str | None) -> str:
@@ -114,6 +122,7 @@ class Health:
         self, fleet: Fleet, chance: random.Random, on_shut: Callable[[], None] | None = None
     ) -> None:
         self.capacity = Capacity()
+        """By what is in force: see `routing.endpoints.limit`."""
         self.circuit = Circuit(chance)
         self.others = Others()
         self.running = 0
@@ -347,12 +356,11 @@ class HealthBook:
         self._known: WeakValueDictionary[str, Health] = WeakValueDictionary()
         self._heard: dict[tuple[str, str], int] = {}
 
-    def of(self, identity: str, capacity: Capacity) -> Health:
-        """The endpoint of this identity. Of several capacities the newest holds."""
+    def of(self, identity: str) -> Health:
+        """The endpoint of this identity."""
         health = self._known.get(identity)
         if health is None:
             health = self._known[identity] = Health(self.fleet, self.chance, self._shut)
-        health.capacity = capacity
         return health
 
     def __len__(self) -> int:

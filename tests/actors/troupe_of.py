@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from contracts.messages import ResponseRecord, Usage
 from contracts.money import Price
 from gateway.link import Link
 from gateway.reader import Reader
+from routing.health import Capacity, Health
 from routing.rules import RuleSpec, compile_rules
 from tests.actors.conftest import ask
 from tests.support.runtime import (
@@ -59,6 +60,10 @@ class Slip:
     def left(self, now: float) -> None:
         self._end("left")
 
+    def unused(self, now: float) -> None:
+        assert self.told == [], "who spoke was asked"
+        self._end("unused")
+
 
 class StrictEndpoints:
     """Endpoints in order, with slips for tickets; those in `full` take nothing."""
@@ -71,8 +76,7 @@ class StrictEndpoints:
 
     def take(self, now: float, *, tokens: int, avoid: Collection[str] = ()) -> Slip | None:
         assert tokens > 0
-        free = [name for name in self.names if name not in self.full]
-        free.sort(key=lambda name: name in avoid)
+        free = [name for name in self.names if name not in self.full and name not in avoid]
         if not free:
             return None
         self.slips.append(Slip(free[0]))
@@ -83,6 +87,9 @@ class StrictEndpoints:
 
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
         return tuple({"endpoint": name, "state": "closed"} for name in self.names)
+
+    def capacities(self) -> Iterable[tuple[Health, Capacity]]:
+        return ()
 
     @property
     def told(self) -> list[tuple[str, ...]]:
