@@ -66,8 +66,11 @@ class EndpointSet(Protocol):
         """
         ...
 
-    def wait_s(self, now: float, *, tokens: int) -> float:
-        """Seconds until one may be able to; 0: now."""
+    def wait_s(self, now: float, *, tokens: int, leaving: Ticket | None = None) -> float:
+        """Seconds until one may be able to; 0: now.
+
+        `leaving`: a place that is about to be given back, and counts as free.
+        """
         ...
 
     def capacities(self) -> Iterable[tuple[Health, Capacity]]:
@@ -186,10 +189,14 @@ class Balanced:
             chosen = due or self._better(free, now)
         return _Taken(self, chosen, now, tokens)
 
-    def wait_s(self, now: float, *, tokens: int) -> float:
-        if self.running >= self._max_sessions:
+    def wait_s(self, now: float, *, tokens: int, leaving: Ticket | None = None) -> float:
+        owner, freed = None, None
+        if isinstance(leaving, _Taken):
+            owner, freed = leaving.owner, leaving.health
+        if self.running - (owner is self) >= self._max_sessions:
             return A_WHILE_S
-        return min(endpoint.health.wait_s(now, tokens) for endpoint in self.endpoints)
+        healths = [endpoint.health for endpoint in self.endpoints]
+        return min([health.wait_s(now, tokens, health is freed) for health in healths])
 
     def capacities(self) -> Iterable[tuple[Health, Capacity]]:
         return [(endpoint.health, endpoint.capacity) for endpoint in self.endpoints]
@@ -249,10 +256,11 @@ class Balanced:
 class _Taken:
     """A place at an endpoint."""
 
-    __slots__ = ("_asked", "_endpoint", "_set")
+    __slots__ = ("_asked", "_endpoint", "health", "owner")
 
     def __init__(self, owner: Balanced, endpoint: Endpoint, now: float, tokens: int) -> None:
-        self._set = owner
+        self.owner = owner
+        self.health = endpoint.health
         self._endpoint = endpoint
         self._asked: Asked = endpoint.health.ask(now, tokens)
         owner.running += 1
@@ -264,30 +272,30 @@ class _Taken:
         return self._endpoint.name
 
     def spoke(self, now: float) -> None:
-        self._endpoint.health.spoke(self._asked, now)
+        self.health.spoke(self._asked, now)
 
     def done(self, now: float, usage: Usage | None) -> None:
         self._give_back()
-        self._endpoint.health.done(self._asked, now, usage)
+        self.health.done(self._asked, now, usage)
 
     def failed(self, now: float, error: TroupeError) -> None:
         self._give_back()
-        if self._endpoint.health.failed(self._asked, now, error):
+        if self.health.failed(self._asked, now, error):
             self._endpoint.failed += 1
 
     def left(self, now: float) -> None:
         self._give_back()
-        self._endpoint.health.left(self._asked, now)
+        self.health.left(self._asked, now)
 
     def unused(self, now: float) -> None:
         if not self._asked.over:
             self._endpoint.asked -= 1
         self._give_back()
-        self._endpoint.health.unused(self._asked, now)
+        self.health.unused(self._asked, now)
 
     def _give_back(self) -> None:
         if not self._asked.over:
-            self._set.running -= 1
+            self.owner.running -= 1
             self._endpoint.running -= 1
 
 

@@ -143,15 +143,18 @@ class Health:
 
     # -- before a request -----------------------------------------------------------------------
 
-    def wait_s(self, now: float, tokens: int) -> float:
-        """Seconds until it may be able to take a request; 0: now."""
+    def wait_s(self, now: float, tokens: int, leaving: int = 0) -> float:
+        """Seconds until it may be able to take a request; 0: now.
+
+        `leaving`: how many of those that run are about to go.
+        """
         circuit = self.circuit
         wait = 0.0 if circuit.closed else circuit.wait_s(now)
         most, requests, allowed = self.capacity
         others = self.others
         if most is not None:
             limit, elsewhere = self._part(most, others.running)
-            if self.running + elsewhere >= limit:
+            if self.running - leaving + elsewhere >= limit:
                 wait = max(wait, A_WHILE_S)
         if requests is not None:
             limit, elsewhere = self._part(requests, others.requests)

@@ -26,8 +26,8 @@ class InOrder:
         free = [name for name in self.names if name not in avoid]
         return _Place(free[0], self.told) if free else None
 
-    def wait_s(self, now: float, *, tokens: int) -> float:
-        del now, tokens
+    def wait_s(self, now: float, *, tokens: int, leaving: Ticket | None = None) -> float:
+        del now, tokens, leaving
         return 0.0
 
     def capacities(self) -> Iterable[tuple[Health, Capacity]]:
