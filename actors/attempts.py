@@ -55,12 +55,15 @@ _REFUSALS = (
 class Attempt:
     """One request: a place, its ticket, and once it is asked a stream."""
 
-    __slots__ = ("_ticket", "asked", "begins_at", "heard", "place", "request", "seat")
+    __slots__ = ("asked", "begins_at", "heard", "number", "place", "request", "seat", "ticket")
 
     def __init__(self, seat: Seat, place: Place, ticket: Ticket) -> None:
         self.seat = seat
         self.place = place
-        self._ticket: Ticket | None = ticket
+        self.ticket: Ticket | None = ticket
+        """None once it was given back."""
+        self.number = 0
+        """Of the turn's requests in this activation, from 1."""
         self.request: ModelRequest | None = None
         self.begins_at = 0
         """How many characters of the answer came before it."""
@@ -81,12 +84,12 @@ class Attempt:
 
     def spoke(self) -> None:
         """Its first word, or its end, is here."""
-        if self._ticket is not None:
-            self._ticket.spoke(_now())
+        if self.ticket is not None:
+            self.ticket.spoke(_now())
 
     def give_back(self) -> Ticket | None:
         """The ticket, to whoever closes it; None to all who come later."""
-        ticket, self._ticket = self._ticket, None
+        ticket, self.ticket = self.ticket, None
         return ticket
 
 
@@ -137,25 +140,30 @@ class Attempts:
         self._tokens = 0
         self._begun = self._since = 0.0
         self._requests = 0
-        self._before = len(record.charges)
+        self._extra_nano = 0
         self._failed: set[tuple[str, str]] = set()
         self._refused: set[tuple[str, str]] = set()
         self._again = Again(0.0, same=True)
 
-    def afford(self) -> None:
-        """Raise `OverBudget` if no endpoint of the agent could be asked."""
-        if self._most_nano is not None:
-            place = min(self._seat.places.values(), key=_input_usd)
-            self._within(self._compose(self._seat, place, None), place, 0)
+    def begin(self, *, at_once: bool = False) -> None:
+        """Take the first place, if one is free now.
 
-    def begin(self) -> None:
-        """Take the first place, if one is free now."""
-        self._begun = self._since = _now()
+        `at_once`: raise `AgentUnavailable` if none is, and `OverBudget` if no endpoint of the agent
+        could be asked.
+        """
         seat = self._seat
-        self._tokens = _tokens(self._compose(seat, seat.first, None))
+        if at_once:
+            if (wait_s := self.wait_s()) > 0:
+                # There is no room for a word, whatever would be asked: a refusal should be cheap.
+                raise unavailable(seat, wait_s)
+            self._afford()
+        self._begun = self._since = _now()
+        self._tokens = tokens_of(self._compose(seat, seat.first, None))
+        self.current = self._take(self._failed)
+        if self.current is None and at_once:
+            raise unavailable(seat, self.wait_s())
         if seat.hedge is not None:
             seat.hedge.tally.turns += 1
-        self.current = self._take(self._failed)
 
     async def next(self) -> Attempt:
         """A place for the next request, waited for within the contract's time.
@@ -182,18 +190,14 @@ class Attempts:
                 raise self.error or unavailable(self._seat, wait_s)
             await asyncio.sleep(min(max(wait_s, _SOON_S), _LOOK_AGAIN_S))
 
-    def ask(self, attempt: Attempt, said: str | None, *, reserved: int = 0) -> None:
-        """Make the request that is to be sent there; `reserved`: what another one may yet cost.
+    def ask(self, attempt: Attempt, said: str | None) -> None:
+        """Make the request that is to be sent there.
 
         Raises `OverBudget` if that is more than the turn may cost; if an earlier request failed,
         its error.
         """
-        attempt.begins_at = len(said or "")
-        request = self._compose(attempt.seat, attempt.place, said)
-        try:
-            attempt.request = self._within(request, attempt.place, reserved)
-        except OverBudget as error:
-            raise self.error or error from None
+        self._prepare(attempt, said, 0)
+        self._count(attempt)
 
     def another(self, hedge: Hedge) -> Attempt | None:
         """A place for the same request at another endpoint, if the hedge may be made."""
@@ -205,15 +209,30 @@ class Attempts:
             return None
         said, reserved = first.request.said if first.request else None, self._estimate(first)
         try:
-            self.ask(attempt, said, reserved=int(reserved) if reserved < math.inf else 0)
+            self._prepare(attempt, said, int(reserved) if reserved < math.inf else 0)
         except OverBudget:
             self.left(attempt)
             return None
         if self._estimate(attempt) > hedge.max_nano:
             self.left(attempt)
             return None
+        self._count(attempt)
         hedge.tally.hedged += 1
         return attempt
+
+    def _prepare(self, attempt: Attempt, said: str | None, reserved: int) -> None:
+        """`reserved`: nano-dollars that another request may yet cost."""
+        attempt.begins_at = len(said or "")
+        request = self._compose(attempt.seat, attempt.place, said)
+        try:
+            attempt.request = self._within(request, attempt.place, reserved)
+        except OverBudget as error:
+            raise self.error or error from None
+
+    def _count(self, attempt: Attempt) -> None:
+        """It is going to be sent."""
+        self._requests += 1
+        attempt.number = self._requests
 
     # -- ends of a request ----------------------------------------------------------------------
 
@@ -224,11 +243,13 @@ class Attempts:
             self._charge(attempt, usage)
 
     def left(self, attempt: Attempt) -> None:
-        """We went away from it."""
+        """We went away from it, or do not make it at all."""
         if ticket := attempt.give_back():
-            ticket.left(_now())
             if attempt.asked:
+                ticket.left(_now())
                 self._charge(attempt, None)
+            else:
+                ticket.unused(_now())
 
     def failed(self, attempt: Attempt, error: TroupeError) -> None:
         """It failed; what that means for the turn is another question."""
@@ -272,7 +293,7 @@ class Attempts:
             requests=self._requests,
             elapsed_s=now - self._begun,
             silent_s=now - self._since,
-            extra_nano=sum(c.nano or 0 for c in self._record.charges[self._before + 1 :]),
+            extra_nano=self._extra_nano,
             next_nano=next_nano,
             changes=self.changes,
         )
@@ -303,10 +324,6 @@ class Attempts:
             ticket = seat.endpoints.take(now, tokens=self._tokens, avoid=avoid)
             if ticket is None:
                 continue
-            if ticket.endpoint in avoid:
-                ticket.left(now)
-                continue
-            self._requests += 1
             record = self._record
             if "endpoint" not in record.decision:
                 record.decision = {**record.decision, "endpoint": ticket.endpoint}
@@ -328,6 +345,13 @@ class Attempts:
         assert attempt.request is not None, "what was never asked costs nothing"
         charge = charge_for(attempt.seat.name, attempt.place, usage, attempt.request, said)
         self._record.charges.append(charge)
+        if attempt.number > 1:
+            self._extra_nano += charge.nano or 0
+
+    def _afford(self) -> None:
+        if self._most_nano is not None:
+            place = min(self._seat.places.values(), key=_input_usd)
+            self._within(self._compose(self._seat, place, None), place, 0)
 
     def _within(self, request: ModelRequest, place: Place, reserved: int) -> ModelRequest:
         if self._most_nano is None:
@@ -371,7 +395,7 @@ def provider_failed(error: Exception) -> TroupeError:
     return ProviderError("The agent failed in a way that Troupe does not know.")
 
 
-def _tokens(request: ModelRequest) -> int:
+def tokens_of(request: ModelRequest) -> int:
     """What the request may use of a limit, roughly: measuring is for bills."""
     characters = sum(len(message.text) for message in request.messages)
     characters += len(request.instructions or "")

@@ -13,7 +13,7 @@ from contracts.decisions import Classifier, Decision, Found, Oracle, RoutingInpu
 from contracts.messages import FailurePolicy, OnBusy
 from contracts.money import NO_BUDGETS, Budgets, Charge, Price
 from routing.decide import decide
-from routing.endpoints import EndpointSet
+from routing.endpoints import EndpointSet, limit
 from routing.rules import RuleSet
 from routing.targets import Ask
 
@@ -193,12 +193,13 @@ class Desk:
     """
 
     def __init__(self, in_force: InForce, oracle: Oracle | None = None) -> None:
-        self.in_force = in_force
         self.oracle = oracle
+        self.replace(in_force)
 
     def replace(self, in_force: InForce) -> None:
-        """From now on this holds."""
+        """From now on this holds, also of what endpoints can take."""
         self.in_force = in_force
+        limit(seat.endpoints for seat in in_force.seats.values())
 
     async def choose(
         self, model: str, message: RoutingInput, *, ask: bool = True, pay: Pay | None = None

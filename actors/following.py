@@ -1,4 +1,8 @@
-"""Following: what is in force, for a process that needs agents and has no sessions."""
+"""Following: what is in force, for a process that needs agents and has no sessions.
+
+What it asks of endpoints counts in the limits that hosts share, and what hosts tell of endpoints
+holds for it as well.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,12 @@ from typing import TYPE_CHECKING
 from actors.desk import Desk, Seat
 from actors.renewal import Renewal
 from actors.seats import in_force
-from config.stores import memory_of
+from config.stores import exchange_of, memory_of
+from context.exchange import Exchange
 from context.watch import PolicyWatch
+from contracts.ids import new_id
 from contracts.tasks import spawn, stop
+from routing.health import HEALTH
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -30,6 +37,7 @@ class Following:
         self._desk: Desk | None = None
         self._renewal: Renewal | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None
 
     @property
     def seats(self) -> Mapping[str, Seat]:
@@ -52,9 +60,12 @@ class Following:
             raise
         self._memory, self._desk, self._renewal = memory, desk, renewal
         self._watcher = spawn(watch.run(), name="router-policies")
+        self._exchange = exchange_of(self._settings, new_id("router"), HEALTH, None)
+        HEALTH.on_shut = self._exchange.nudge
+        self._exchange.open()
 
     async def aclose(self) -> None:
         await stop(self._watcher)
-        for each in (self._renewal, self._desk, self._memory):
+        for each in (self._exchange, self._renewal, self._desk, self._memory):
             if each is not None:
                 await each.aclose()

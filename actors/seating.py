@@ -45,14 +45,14 @@ def seat_of(
         adapter = build(_adapter_spec(settings, name, definition, spec))
         capacity = Capacity(spec.max_sessions, spec.requests_per_minute, spec.tokens_per_minute)
         key = identity(spec.provider, spec.base_url, spec.model, spec.api_key)
-        known = health.of(key, capacity)
+        known = health.of(key)
         silent = None
         if isinstance(adapter, StreamingAgent):
             adapter.on_limits = _hears_limits(known)
             silent = adapter.silent
         places[spec.name] = Place(spec.name, adapter, spec.model, spec.price, spec.continues)
         facts = {"agent": name, "model": spec.model, "region": spec.region}
-        endpoints.append(Endpoint(spec.name, known, spec.weight, silent, facts))
+        endpoints.append(Endpoint(spec.name, known, spec.weight, silent, facts, capacity))
     hedge = definition.hedge
     return Seat(
         name=name,

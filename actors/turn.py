@@ -43,6 +43,7 @@ from contracts.events import (
 )
 from contracts.messages import FailurePolicy, Leg, ResponseRecord
 from contracts.tasks import spawn, stop
+from routing.endpoints import Ticket
 from routing.failover import goes_on
 
 log = logging.getLogger("troupe.actors.turn")
@@ -109,6 +110,7 @@ class Turn:
         self._chars = len(record.text)
         self._target: str | None = None
         """Where the last leg said that it goes on."""
+        self._admitted = False
         self._listening = False
         self._interrupted = False
         self._reason: TroupeError | None = None
@@ -116,9 +118,14 @@ class Turn:
         self._given_up = False
         self.done = asyncio.Event()
 
-    def afford(self) -> None:
-        """Raise `OverBudget` if what would be sent costs more than the turn may."""
-        self._attempts.afford()
+    def admit(self) -> None:
+        """Take a place at an endpoint, before anything is kept of the turn.
+
+        Raises `OverBudget` if what would be sent costs more than the turn may, `AgentUnavailable`
+        if no endpoint has room for it now.
+        """
+        self._attempts.begin(at_once=True)
+        self._admitted = True
 
     def start(
         self,
@@ -129,7 +136,7 @@ class Turn:
 
         `permit` is waited for first; the turn fails of what it raises.
         """
-        if failure is None:
+        if failure is None and not self._admitted:
             self._attempts.begin()
         work = self._run(failure, permit)
         self._task = spawn(work, name=f"turn-{self.record.id}", on_error=self._died)
@@ -194,6 +201,12 @@ class Turn:
             record.status = "in_progress"
         self._log.append("started", record.id, first_number_of(0), started)
         self._number = unfolds_to("started", opens=False)
+
+    @property
+    def ticket(self) -> Ticket | None:
+        """The place that it has at an endpoint, if it has one now."""
+        current = self._attempts.current
+        return None if current is None else current.ticket
 
     @property
     def is_open(self) -> bool:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from actors.attempts import seats_of, unavailable
+from actors.attempts import seats_of, tokens_of, unavailable
 from actors.beginning import facts, locked, messages_of, question, record_of, replaced_by
 from actors.charges import lost_charges
 from actors.composing import Composer
@@ -158,25 +158,25 @@ class Turns:
         question(asked, state, replaced)
         on_busy = asked.on_busy or seat.on_busy
         self._refuse_if_busy(asked, on_busy)
-        if self.none or on_busy == "interrupt":
-            self._refuse_if_full(seat)
         view = seat.endpoints.view(asyncio.get_running_loop().time())
         decision = replace(decision, candidates=view)
         record = record_of(asked, state, seat, decision, replaced, self._clock())
         if beyond:
             record.decision["budget"] = list(beyond)
-        log.info(
-            "%s in %s goes to %s: %s", record.id, record.session_id, seat.name, decision.reason
-        )
         items = messages_of(asked.input, state.position, self._clock(), record.id)
         waiting = Waiting(record, seat, state.position + len(items) + 1)
         turn = None
         if self.none:
             # The model is asked while the store writes: see turn.py.
             turn = self._make_turn(waiting, items, without=replaced)
-            turn.afford()
+            turn.admit()
             self._turn = turn
             turn.start()
+        elif on_busy == "interrupt":
+            self._refuse_if_full(waiting, items)
+        log.info(
+            "%s in %s goes to %s: %s", record.id, record.session_id, seat.name, decision.reason
+        )
         try:
             await self._memory.accept(state.key, state.epoch, self._log.seq, record, items)
         except BaseException:
@@ -238,11 +238,16 @@ class Turns:
                 retry_after=1,
             )
 
-    def _refuse_if_full(self, seat: Seat) -> None:
-        """A turn that would begin now finds an endpoint, or is refused before it is accepted."""
+    def _refuse_if_full(self, waiting: Waiting, items: Sequence[Message]) -> None:
+        """A turn that is to end the one that runs finds an endpoint, or is refused.
+
+        What runs gives its place back, which may be the one that is needed.
+        """
+        seat, leaving = waiting.seat, self._turn and self._turn.ticket
+        tokens = tokens_of(self._composer(waiting, items)(seat, seat.first, None))
         now, wait_s = asyncio.get_running_loop().time(), math.inf
         for one in seats_of(seat, self._desk.seat):
-            wait_s = min(wait_s, one.endpoints.wait_s(now, tokens=0))
+            wait_s = min(wait_s, one.endpoints.wait_s(now, tokens=tokens, leaving=leaving))
             if wait_s <= 0:
                 return
         raise unavailable(seat, wait_s)

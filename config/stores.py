@@ -37,7 +37,9 @@ def memory_of(settings: Settings) -> ContextMemory:
     )
 
 
-def exchange_of(settings: Settings, host_id: str, shared: Shared, report: Report) -> Exchange:
+def exchange_of(
+    settings: Settings, host_id: str, shared: Shared, report: Report | None
+) -> Exchange:
     """What hosts tell each other, not opened yet."""
     context = settings.context
     assert context.redis_url is not None

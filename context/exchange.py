@@ -2,15 +2,17 @@
 
 Each host has one field of one hash, and writes all it has to tell into it: four times a second
 while something changes, at once when an endpoint is closed, else once a second as a sign of life.
-With the same command it reads the fields of the others. What is told are figures of the moment and
-no changes of them, so that one that is lost or late is made good by the next.
+Four times a second it reads the fields of the others, whether or not it has something to tell. What
+is told are figures of the moment and no changes of them, so that one that is lost or late is made
+good by the next.
 
 A host counts as living once its field has changed, and as long as it keeps changing, by the
 reader's own clock: so clocks need not agree, and what a dead host left behind says nothing.
 
 While Redis is away each host goes on by itself, with its share of what all may use together.
 
-Once a second a host also leaves a report for people, which goes away by itself.
+Once a second a host also leaves a report for people, which goes away by itself. A process that only
+asks models, and is no host, has none.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class Exchange:
         url: `redis://…`, `rediss://…` or `unix://…`.
         host_id: This host's.
         shared: What it has to tell, and who is told what others do.
-        report: What people are to know of this host.
+        report: What people are to know of this host; None: nothing.
         timeout_s: For one exchange with Redis.
         retry_s: Seconds that Redis is left alone after it failed.
     """
@@ -90,7 +92,7 @@ class Exchange:
         url: str,
         host_id: str,
         shared: Shared,
-        report: Report,
+        report: Report | None,
         *,
         timeout_s: float = 0.5,
         retry_s: float = 1.0,
@@ -108,11 +110,12 @@ class Exchange:
         self._told: Mapping[str, Word] = {}
         self._told_at = self._reported_at = -FORGET_S
         self._seen: dict[str, tuple[int, float, bool]] = {}
-        self._away = False
+        self._apart = False
+        self._silent = False
 
     def open(self) -> None:
         self._redis = _redis(self._url, self._timeout_s)
-        self._task = spawn(self._work(), name="endpoints-exchange", on_error=self._died)
+        self._task = spawn(self._work(), name="endpoints-exchange")
 
     async def aclose(self) -> None:
         """Say goodbye, if Redis is there, and disconnect. Idempotent."""
@@ -141,7 +144,7 @@ class Exchange:
             pause_s = TICK_S
             try:
                 await self._look(loop.time())
-            except _AWAY as error:
+            except Exception as error:  # noqa: BLE001 - a fault of ours must not end the sharing
                 self._failed(error)
                 pause_s = self._retry_s
             try:
@@ -149,36 +152,50 @@ class Exchange:
                     await self._urgent.wait()
             except TimeoutError:
                 continue
-            if self._away:
+            if self._apart:
                 # Nothing is so urgent that a Redis that is away should be asked more often.
                 await asyncio.sleep(self._retry_s)
 
     async def _look(self, now: float) -> None:
         """Tell what has changed, and hear the others."""
-        words = self._shared.words(now)
-        if words == self._told and now - self._told_at < REST_S:
-            return
         assert self._redis is not None
-        self._serial += 1
+        words = self._shared.words(now)
+        tells = words != self._told or now - self._told_at >= REST_S
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.hset(KEY, self._host_id, pack(self._serial, words))
-        pipeline.pexpire(KEY, round(FORGET_S * 1000))
         pipeline.hgetall(KEY)
+        if tells:
+            self._serial += 1
+            pipeline.hset(KEY, self._host_id, pack(self._serial, words))
+            pipeline.pexpire(KEY, round(FORGET_S * 1000))
         reports = now - self._reported_at >= REST_S
-        if reports:
-            packed = orjson.dumps(self._report(), default=str)
-            pipeline.set(REPORT + self._host_id, packed, px=round(REPORT_TTL_S * 1000))
+        if reports and (report := self._made()) is not None:
+            pipeline.set(REPORT + self._host_id, report, px=round(REPORT_TTL_S * 1000))
         async with asyncio.timeout(self._timeout_s):
-            answers = await pipeline.execute()
-            gone = self._hear(now, answers[2])
+            fields = (await pipeline.execute())[0]
+            gone = self._hear(now, fields)
             if gone:
                 await self._redis.hdel(KEY, *gone)
-        self._told, self._told_at = words, now
+        if tells:
+            self._told, self._told_at = words, now
         if reports:
             self._reported_at = now
-        if self._away:
-            self._away = False
-            log.info("Redis is back: hosts hear of each other's endpoints again")
+        if self._apart:
+            self._apart = False
+            log.info("hosts hear of each other's endpoints again")
+
+    def _made(self) -> bytes | None:
+        """The report as it is kept. One that fails is not worth more than what hosts share."""
+        if self._report is None:
+            return None
+        try:
+            packed = orjson.dumps(self._report(), default=str)
+        except Exception as error:
+            if not self._silent:
+                log.error("this host has no report for people", exc_info=error)
+            self._silent = True
+            return None
+        self._silent = False
+        return packed
 
     def _hear(self, now: float, fields: Mapping[bytes, bytes]) -> list[str]:
         """Pass on what living hosts tell; returns those that have been gone for long."""
@@ -204,18 +221,18 @@ class Exchange:
         self._shared.hear(now, others)
         return gone
 
-    def _died(self, error: BaseException) -> None:
-        log.error("hosts no longer hear of each other's endpoints", exc_info=error)
+    def _failed(self, error: Exception) -> None:
         self._shared.apart()
-
-    def _failed(self, error: BaseException) -> None:
-        self._shared.apart()
-        if not self._away:
+        if self._apart:
+            return
+        self._apart = True
+        if isinstance(error, _AWAY):
             log.warning(
                 "Redis is away: each host keeps to its share of the endpoints' limits: %s",
                 type(error).__name__,
             )
-        self._away = True
+        else:
+            log.error("each host keeps to its share of the endpoints' limits", exc_info=error)
 
 
 class HostReports:

@@ -5,25 +5,26 @@ Pure: the caller says what time it is. One `EndpointSet` serves all turns of an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import accumulate
 from random import Random
 from typing import Any, Protocol
 
 from contracts.errors import TroupeError
 from contracts.messages import Usage
-from routing.health import Asked, Health
+from routing.health import Asked, Capacity, Health, least
 from routing.limits import A_WHILE_S
 
 ALIKE = 1.25
 """Costs that differ by less are alike: then weights decide, not the last measurement."""
+ANYTHING = Capacity()
 SILENT = 3
 """Streams that are silent at once make an endpoint one to avoid, if they are half of its own."""
 
 
 class Ticket(Protocol):
     """A place at an endpoint, from the request until it is given back by exactly one of the last
-    three.
+    four.
     """
 
     @property
@@ -47,6 +48,10 @@ class Ticket(Protocol):
         """We went away: cancelled, outrun by another request."""
         ...
 
+    def unused(self, now: float) -> None:
+        """The request was never made."""
+        ...
+
 
 class EndpointSet(Protocol):
     """One agent's endpoints."""
@@ -57,12 +62,19 @@ class EndpointSet(Protocol):
         Args:
             now: Seconds, of a clock that only goes forward.
             tokens: What the request may use of a limit: input and the most that may be answered.
-            avoid: Names not to be taken while there is another.
+            avoid: Names not to be taken.
         """
         ...
 
-    def wait_s(self, now: float, *, tokens: int) -> float:
-        """Seconds until one may be able to; 0: now."""
+    def wait_s(self, now: float, *, tokens: int, leaving: Ticket | None = None) -> float:
+        """Seconds until one may be able to; 0: now.
+
+        `leaving`: a place that is about to be given back, and counts as free.
+        """
+        ...
+
+    def capacities(self) -> Iterable[tuple[Health, Capacity]]:
+        """What its agent says that each can take from all hosts together."""
         ...
 
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
@@ -74,6 +86,19 @@ class EndpointSet(Protocol):
         ...
 
 
+def limit(sets: Iterable[EndpointSet]) -> None:
+    """From now on it is these agents that say what their endpoints can take.
+
+    Where several use the same one, the least of what they say holds.
+    """
+    said: dict[Health, list[Capacity]] = {}
+    for endpoints in sets:
+        for health, capacity in endpoints.capacities():
+            said.setdefault(health, []).append(capacity)
+    for health, capacities in said.items():
+        health.capacity = least(capacities)
+
+
 class Endpoint:
     """One endpoint among an agent's.
 
@@ -83,9 +108,20 @@ class Endpoint:
         weight: Its share where all else is equal.
         silent: How many of its streams have been silent for seconds.
         facts: What to tell people of it.
+        capacity: What its agent says that it can take; holds once it is in force (`limit`).
     """
 
-    __slots__ = ("asked", "facts", "failed", "health", "name", "running", "silent", "weight")
+    __slots__ = (
+        "asked",
+        "capacity",
+        "facts",
+        "failed",
+        "health",
+        "name",
+        "running",
+        "silent",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -94,8 +130,10 @@ class Endpoint:
         weight: float = 1.0,
         silent: Callable[[], int] | None = None,
         facts: Mapping[str, Any] | None = None,
+        capacity: Capacity = ANYTHING,
     ) -> None:
         self.name = name
+        self.capacity = capacity
         self.health = health
         self.weight = weight
         self.silent = silent or _none
@@ -133,11 +171,11 @@ class Balanced:
     def take(self, now: float, *, tokens: int, avoid: Collection[str] = ()) -> Ticket | None:
         if self.running >= self._max_sessions:
             return None
-        free = [e for e in self.endpoints if e.health.wait_s(now, tokens) <= 0.0]
+        free = [
+            e for e in self.endpoints if e.name not in avoid and e.health.wait_s(now, tokens) <= 0.0
+        ]
         if not free:
             return None
-        if len(free) > 1:
-            free = [e for e in free if e.name not in avoid] or free
         if len(free) > 1:
             free = [e for e in free if not e.falls_silent] or free
         if len(free) == 1:
@@ -151,10 +189,17 @@ class Balanced:
             chosen = due or self._better(free, now)
         return _Taken(self, chosen, now, tokens)
 
-    def wait_s(self, now: float, *, tokens: int) -> float:
-        if self.running >= self._max_sessions:
+    def wait_s(self, now: float, *, tokens: int, leaving: Ticket | None = None) -> float:
+        owner, freed = None, None
+        if isinstance(leaving, _Taken):
+            owner, freed = leaving.owner, leaving.health
+        if self.running - (owner is self) >= self._max_sessions:
             return A_WHILE_S
-        return min(endpoint.health.wait_s(now, tokens) for endpoint in self.endpoints)
+        healths = [endpoint.health for endpoint in self.endpoints]
+        return min([health.wait_s(now, tokens, health is freed) for health in healths])
+
+    def capacities(self) -> Iterable[tuple[Health, Capacity]]:
+        return [(endpoint.health, endpoint.capacity) for endpoint in self.endpoints]
 
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
         return tuple([_seen(endpoint, now) for endpoint in self.endpoints])
@@ -211,10 +256,11 @@ class Balanced:
 class _Taken:
     """A place at an endpoint."""
 
-    __slots__ = ("_asked", "_endpoint", "_set")
+    __slots__ = ("_asked", "_endpoint", "health", "owner")
 
     def __init__(self, owner: Balanced, endpoint: Endpoint, now: float, tokens: int) -> None:
-        self._set = owner
+        self.owner = owner
+        self.health = endpoint.health
         self._endpoint = endpoint
         self._asked: Asked = endpoint.health.ask(now, tokens)
         owner.running += 1
@@ -226,24 +272,30 @@ class _Taken:
         return self._endpoint.name
 
     def spoke(self, now: float) -> None:
-        self._endpoint.health.spoke(self._asked, now)
+        self.health.spoke(self._asked, now)
 
     def done(self, now: float, usage: Usage | None) -> None:
         self._give_back()
-        self._endpoint.health.done(self._asked, now, usage)
+        self.health.done(self._asked, now, usage)
 
     def failed(self, now: float, error: TroupeError) -> None:
         self._give_back()
-        if self._endpoint.health.failed(self._asked, now, error):
+        if self.health.failed(self._asked, now, error):
             self._endpoint.failed += 1
 
     def left(self, now: float) -> None:
         self._give_back()
-        self._endpoint.health.left(self._asked, now)
+        self.health.left(self._asked, now)
+
+    def unused(self, now: float) -> None:
+        if not self._asked.over:
+            self._endpoint.asked -= 1
+        self._give_back()
+        self.health.unused(self._asked, now)
 
     def _give_back(self) -> None:
         if not self._asked.over:
-            self._set.running -= 1
+            self.owner.running -= 1
             self._endpoint.running -= 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -40,6 +40,14 @@ class Capacity(NamedTuple):
     max_sessions: int | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+
+
+def least(capacities: Iterable[Capacity]) -> Capacity:
+    """What holds where several are said of one endpoint: of each limit the smallest."""
+    limits = zip(*capacities, strict=True)
+    return Capacity(
+        *(min((one for one in said if one is not None), default=None) for said in limits)
+    )
 
 
 def identity(provider: str, base_url: str, model: str, api_key: str | None) -> str:
@@ -114,6 +122,7 @@ class Health:
         self, fleet: Fleet, chance: random.Random, on_shut: Callable[[], None] | None = None
     ) -> None:
         self.capacity = Capacity()
+        """By what is in force: see `routing.endpoints.limit`."""
         self.circuit = Circuit(chance)
         self.others = Others()
         self.running = 0
@@ -134,28 +143,34 @@ class Health:
 
     # -- before a request -----------------------------------------------------------------------
 
-    def wait_s(self, now: float, tokens: int) -> float:
-        """Seconds until it may be able to take a request; 0: now."""
+    def wait_s(self, now: float, tokens: int, leaving: int = 0) -> float:
+        """Seconds until it may be able to take a request; 0: now.
+
+        `leaving`: how many of those that run are about to go.
+        """
         circuit = self.circuit
         wait = 0.0 if circuit.closed else circuit.wait_s(now)
         most, requests, allowed = self.capacity
-        if most is not None and self.running >= self._room(most, self.others.running):
-            wait = max(wait, A_WHILE_S)
+        others = self.others
+        if most is not None:
+            limit, elsewhere = self._part(most, others.running)
+            if self.running - leaving + elsewhere >= limit:
+                wait = max(wait, A_WHILE_S)
         if requests is not None:
-            room = self._room(requests, self.others.requests)
-            wait = max(wait, self._requests.wait_s(now, room, 1))
+            limit, elsewhere = self._part(requests, others.requests)
+            wait = max(wait, self._requests.wait_s(now, limit, 1, elsewhere))
         if allowed is not None:
-            room = self._room(allowed, self.others.tokens)
-            wait = max(wait, self._tokens.wait_s(now, room, tokens))
+            limit, elsewhere = self._part(allowed, others.tokens)
+            wait = max(wait, self._tokens.wait_s(now, limit, tokens, elsewhere))
         if self._has_told:
             wait = max(wait, self._told_requests.wait_s(now, 1))
             wait = max(wait, self._told_tokens.wait_s(now, tokens))
         return wait
 
-    def _room(self, limit: int, elsewhere: int) -> int:
-        """This host's part of a limit."""
+    def _part(self, limit: int, elsewhere: int) -> tuple[int, int]:
+        """What holds here of a limit, and what others use of that."""
         fleet = self._fleet
-        return limit - elsewhere if fleet.together else max(1, limit // fleet.hosts)
+        return (limit, elsewhere) if fleet.together else (max(1, limit // fleet.hosts), 0)
 
     def expected_s(self, now: float) -> float | None:
         """Seconds to a first token, most likely; None: nobody knows."""
@@ -236,6 +251,15 @@ class Health:
                 self._learn_at_least(now, now - asked.at)
             self.circuit.left(asked.generation)
 
+    def unused(self, asked: Asked, now: float) -> None:
+        """It was never made: all is as if nobody had asked for a place."""
+        if self._over(asked):
+            self._requests.correct(asked.at, now, -1)
+            self._tokens.correct(asked.at, now, -asked.tokens)
+            self._told_requests.give_back(asked.at, 1)
+            self._told_tokens.give_back(asked.at, asked.tokens)
+            self.circuit.left(asked.generation)
+
     def told(self, limits: RateLimits, now: float) -> None:
         """What the provider says of its limits, with an answer."""
         for told, left, limit, reset_s in (
@@ -303,12 +327,14 @@ class Health:
     def hear_shut(self, now: float, word: Word) -> None:
         """Another host has closed it. A failure that it saw is refuted by what was heard since."""
         circuit = self.circuit
-        if not circuit.closed:
-            if word.limited and circuit.limited:
-                circuit.until = max(circuit.until, now + word.shut_s)
-        elif word.limited or self._spoke_at <= now - word.shut_ago_s:
-            circuit.open(now, for_s=word.shut_s, limited=word.limited)
-            self._shut(elsewhere=True)
+        if circuit.closed:
+            if word.limited or self._spoke_at <= now - word.shut_ago_s:
+                circuit.open(now, for_s=word.shut_s, limited=word.limited)
+                self._shut(elsewhere=True)
+        elif word.limited and now + word.shut_s > circuit.until:
+            # Whatever closed it here is over sooner: from now on it is the other host's to tell.
+            circuit.until, circuit.limited = now + word.shut_s, True
+            self._shut_elsewhere = True
 
     def limited_for_s(self, now: float) -> float:
         """Seconds for which a rate limit keeps it from being asked."""
@@ -333,12 +359,11 @@ class HealthBook:
         self._known: WeakValueDictionary[str, Health] = WeakValueDictionary()
         self._heard: dict[tuple[str, str], int] = {}
 
-    def of(self, identity: str, capacity: Capacity) -> Health:
-        """The endpoint of this identity. Of several capacities the newest holds."""
+    def of(self, identity: str) -> Health:
+        """The endpoint of this identity."""
         health = self._known.get(identity)
         if health is None:
             health = self._known[identity] = Health(self.fleet, self.chance, self._shut)
-        health.capacity = capacity
         return health
 
     def __len__(self) -> int:

@@ -50,17 +50,17 @@ class Window:
             self._slots[second % _SLOTS] += amount
             self._sum += amount
 
-    def wait_s(self, now: float, room: int, amount: int) -> float:
-        """Seconds until no more than `room` is used with `amount` on top.
+    def wait_s(self, now: float, limit: int, amount: int, elsewhere: int = 0) -> float:
+        """Seconds until no more than `limit` is used, here and `elsewhere`, with `amount` on top.
 
-        An amount larger than the room goes when nothing else is there.
+        An amount larger than the limit goes when nothing else is there.
         """
         used = self.used(now)
-        if room <= 0:
-            return A_WHILE_S
-        over = used + min(amount, room) - room
+        over = used + elsewhere + min(amount, limit) - limit
         if over <= 0:
             return 0.0
+        if over > used:
+            return A_WHILE_S  # what is used here is not what stands in the way
         for second in range(self._at - _SLOTS + 1, self._at + 1):
             over -= self._slots[second % _SLOTS]
             if over <= 0:
@@ -88,6 +88,11 @@ class Told:
 
     def take(self, amount: int) -> None:
         self._left -= amount
+
+    def give_back(self, then: float, amount: int) -> None:
+        """What was taken `then` was not sent; a word that was heard since does not count it."""
+        if then >= self._at:
+            self._left += amount
 
     def wait_s(self, now: float, amount: int) -> float:
         """Seconds until there is room for so much."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from actors.desk import Desk, InForce
+from actors.desk import Desk, InForce, Seat
 from contracts.decisions import Classifier, Found, RoutingInput, Semantic
 from contracts.money import Charge
 from routing.rules import RuleSpec, compile_rules
 from routing.targets import Ask
+from tests.support.endpoints import InOrder
 
 SEMANTIC = Semantic("", (("a", "one"), ("b", "two")), 0.5, 5.0)
 CLASSIFIER = Classifier("a", (("a", "this"), ("b", "that")), None, 5.0)
 CHARGE = Charge("router", "near", "small", 7, 0, 0, 140, True)
-SEATS: Any = {"a": "seat a", "b": "seat b"}
+SEATS = {name: Seat(name, {}, InOrder([name]), None, None, None, 1000, 1000) for name in "ab"}
 
 
 class Knows:
@@ -53,7 +54,7 @@ async def test_who_said_the_message_pays_for_what_was_asked() -> None:
     for turn, rule in ((0, "r0"), (1, "r1")):
         given = RoutingInput("hello", user="ada", org_id="org_x", turn=turn)
         decision, seat = await desk.choose("auto", given, pay=till.pay)
-        assert (decision.agent, decision.rule, seat) == ("b", rule, cast(Any, "seat b"))
+        assert (decision.agent, decision.rule, seat) == ("b", rule, SEATS["b"])
     assert till.paid == [("org_x", "ada", (CHARGE,))]
 
 

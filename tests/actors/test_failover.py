@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from actors.purse import over_budget
 from context.tokens import estimate
 from contracts.agents import End
 from contracts.errors import (
@@ -25,6 +26,7 @@ from contracts.errors import (
 )
 from contracts.events import LEG_NUMBERS, Cursor, Event, events_of
 from contracts.messages import Usage
+from routing.health import Capacity
 from tests.actors.conftest import ask
 from tests.actors.troupe_of import SESSION_LIMITS, company, shown, told_until, until_asked
 
@@ -137,6 +139,36 @@ async def test_money_is_a_budget() -> None:
         assert record.status == "failed"
         assert cast["b"].requests == []
         assert [charge.estimated for charge in record.charges] == [True]
+
+
+async def test_a_request_that_cost_nothing_does_not_make_the_next_one_the_first() -> None:
+    async with company(1, attempts=1) as cast:
+        cast["a"].say(ProviderTimeout("x"))
+        _, record = await cast.play()
+        cost = record.nano
+    async with company(3, retry_nano=cost * 3 // 2) as cast:
+        cast["a"].say(ProviderRateLimited("x"))
+        cast["b"].say(ProviderTimeout("x"))
+        _, record = await cast.play()
+        assert record.nano == cost > 0
+        assert record.status == "failed"
+        assert cast["c"].requests == []
+
+
+async def test_where_only_the_one_that_failed_is_free_it_is_asked_once_more_and_no_oftener() -> (
+    None
+):
+    async with company(2, attempts=2) as cast:
+        balanced = cast.balance()
+        here, there = balanced.endpoints
+        there.health.circuit.open(asyncio.get_running_loop().time(), for_s=60.0)
+        cast["a"].say(AWAY)
+        cast["a"].answer("hello")
+        _, record = await cast.play()
+        assert record.text == "hello"
+        assert (here.asked, len(cast["a"].requests)) == (2, 2)
+        now = asyncio.get_running_loop().time()
+        assert here.health.word(now)[:3] == (2, record.charges[-1].input_tokens + 1, 0)
 
 
 async def test_a_turn_has_one_time_for_all_its_requests() -> None:
@@ -271,6 +303,66 @@ async def test_a_full_agent_refuses_before_anything_is_kept() -> None:
         assert cast.memory.responses == {}
 
 
+async def test_a_turn_for_which_there_are_not_tokens_enough_is_refused_before_it_is_kept() -> None:
+    async with company(1) as cast:
+        balanced = cast.balance(capacity=Capacity(tokens_per_minute=2000))
+        _, reader = await cast.start()
+        second = asyncio.ensure_future(cast.link.start(cast.memory.create("conv_2"), ask()))
+        with pytest.raises(AgentUnavailable) as caught:
+            await second
+        assert 58 < (caught.value.retry_after or 0) <= 61
+        assert len(cast.memory.responses) == 1
+        assert balanced.endpoints[0].asked == 1
+        cast["a"].answer("one")
+        await told_until(reader, "ended")
+        cast["a"].answer("two")
+        assert (await cast.play())[1].text == "two"
+
+
+async def test_nor_does_such_a_turn_end_the_one_that_runs() -> None:
+    async with company(1) as cast:
+        cast.balance(capacity=Capacity(tokens_per_minute=2000))
+        _, reader = await cast.start()
+        with pytest.raises(AgentUnavailable):
+            await cast.start(ask("stop!", on_busy="interrupt"))
+        cast["a"].answer("one")
+        events = await told_until(reader, "ended")
+        assert (events[-1].data.status, events[-1].data.text) == ("completed", "one")
+
+
+@pytest.mark.parametrize("most", ["agent", "endpoint"])
+async def test_whoever_interrupts_has_the_place_of_the_turn_that_ends_by_it(most: str) -> None:
+    async with company(1) as cast:
+        if most == "agent":
+            cast.balance(max_sessions=1)
+        else:
+            cast.balance(capacity=Capacity(max_sessions=1))
+        _, reader = await cast.start()
+        await until_asked(cast["a"])
+        other = cast.memory.create("conv_2")
+        with pytest.raises(AgentUnavailable):
+            await cast.link.start(other, ask())
+        await cast.start(ask("stop!", on_busy="interrupt"))
+        await until_asked(cast["a"], 2)
+        cast["a"].answer("two")
+        events = await told_until(reader, "ended", 2)
+        ends = [event.data.status for event in events if event.kind == "ended"]
+        assert ends == ["cancelled", "completed"]
+
+
+async def test_a_place_elsewhere_is_of_no_use_to_whoever_interrupts() -> None:
+    async with company(1, others={"spare": 1}) as cast:
+        cast.balance("spare", max_sessions=1)
+        other = cast.memory.create("conv_2")
+        await cast.link.start(other, replace(ask(), model="spare"))
+        _, reader = await cast.start()
+        with pytest.raises(AgentUnavailable):
+            await cast.start(replace(ask("stop!", on_busy="interrupt"), model="spare"))
+        cast["a"].answer("one")
+        events = await told_until(reader, "ended")
+        assert events[-1].data.status == "completed"
+
+
 async def test_a_full_agent_is_stood_in_for() -> None:
     async with company(1, others={"spare": 1}) as cast:
         cast.endpoints["echo"].full = {"a"}
@@ -338,12 +430,38 @@ async def test_a_cancelled_request_is_left_and_paid_for(token: str | None) -> No
         assert charge.input_tokens > 0 and bool(charge.output_tokens) == bool(token)
 
 
+async def test_a_turn_that_may_not_begin_leaves_its_place_as_if_it_had_not_had_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with company(1) as cast:
+        _, reader = await cast.start()
+        await cast.start(ask("second"))
+
+        async def spent(*args: Any) -> tuple[str, ...]:
+            raise over_budget("org_day", 1, 2)
+
+        monkeypatch.setattr("actors.purse.Purse.check", spent)
+        cast["a"].answer("one")
+        events = await told_until(reader, "ended", 2)
+        assert events[-1].data.error["code"] == "budget_exceeded"
+        assert events[-1].data.charges == []
+        assert cast.tickets() == [("a", "spoke", "done"), ("a", "unused")]
+
+
 async def test_a_refused_write_gives_the_place_back() -> None:
     async with company(1) as cast:
         cast.memory.broken = [StoreUnavailable("away")]
         with pytest.raises(StoreUnavailable):
             await cast.start()
-        assert cast.tickets() == [("a", "left")]
+        assert cast.tickets() == [("a", "unused")], "it was refused before anybody was asked"
+        cast.memory.gate.clear()
+        cast.memory.broken = [StoreUnavailable("away")]
+        starting = asyncio.ensure_future(cast.start())
+        await until_asked(cast["a"])
+        cast.memory.gate.set()
+        with pytest.raises(StoreUnavailable):
+            await starting
+        assert cast.tickets()[1:] == [("a", "left")]
 
 
 # -- what it costs ----------------------------------------------------------------------------

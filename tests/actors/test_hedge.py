@@ -9,6 +9,7 @@ import pytest
 
 from actors.desk import Hedge
 from contracts.errors import ProviderInterrupted, ProviderUnavailable
+from contracts.limits import Word
 from tests.actors.troupe_of import Company, company, shown, told_until, until_asked
 
 AWAY = ProviderUnavailable("away")
@@ -95,7 +96,44 @@ async def _without(cast: Company) -> None:
 async def test_one_that_may_cost_too_much_is_not_sent() -> None:
     async with company(2, hedge=hedge(max_nano=1000)) as cast:
         await _without(cast)
-        assert cast.tickets() == [("a", "spoke", "done"), ("b", "left")]
+        assert cast.tickets() == [("a", "spoke", "done"), ("b", "unused")]
+
+
+async def test_one_that_is_not_sent_is_no_request_of_the_turn() -> None:
+    async with company(2, attempts=2, hedge=hedge(max_nano=1000)) as cast:
+        _, reader = await cast.start()
+        async with asyncio.timeout(5):
+            while ("b", "unused") not in cast.tickets():
+                await asyncio.sleep(0.001)
+        cast["a"].say(AWAY)
+        cast["b"].answer("hello")
+        events = await told_until(reader, "ended")
+        assert (events[-1].data.status, shown(events)) == ("completed", "hello")
+
+
+async def test_one_that_is_not_sent_leaves_no_trace_at_its_endpoint() -> None:
+    async with company(2, hedge=hedge(max_nano=1000)) as cast:
+        balanced = cast.balance()
+        take, taken = balanced.take, list[str]()
+
+        def noted(*args: Any, **options: Any) -> Any:
+            ticket = take(*args, **options)
+            assert ticket is not None
+            taken.append(ticket.endpoint)
+            return ticket
+
+        balanced.take = noted  # type: ignore[method-assign]
+        _, reader = await cast.start()
+        async with asyncio.timeout(5):
+            while len(taken) < 2:
+                await asyncio.sleep(0.001)
+        cast[taken[0]].answer("hello")
+        await told_until(reader, "ended")
+        assert sorted(taken) == ["a", "b"]
+        there = next(one for one in balanced.endpoints if one.name == taken[1])
+        now = asyncio.get_running_loop().time()
+        assert (there.asked, there.health.word(now)) == (0, Word())
+        assert there.health.expected_s(now) is None
 
 
 async def test_nor_one_whose_price_nobody_knows() -> None:

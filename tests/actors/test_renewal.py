@@ -21,6 +21,7 @@ from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
 from contracts.money import Price, nano
 from contracts.policies import BASE, Policy
+from routing.endpoints import Balanced
 
 SETTINGS = load({"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"})
 POET = "agents:\n  poet: {provider: openai, model: %s}\n"
@@ -152,6 +153,59 @@ async def test_what_cannot_be_had_changes_nothing(stage: Stage, text: str) -> No
     assert stage.desk.in_force is before
     assert len(POOL) == pools
     assert not stage.adapter("poet")._closed
+
+
+SHARED = (
+    "agents:\n"
+    "  {name}:\n"
+    "    provider: openai\n"
+    "    model: gpt-5.4-mini\n"
+    "    endpoints: [{{requests_per_minute: {limit}}}]\n"
+)
+
+
+def allowed(stage: Stage, name: str) -> int | None:
+    """What may be asked of an agent's first endpoint within a minute."""
+    seat = stage.desk.seat(name)
+    assert seat is not None and isinstance(seat.endpoints, Balanced)
+    return seat.endpoints.endpoints[0].health.capacity.requests_per_minute
+
+
+async def test_of_what_agents_say_of_one_endpoint_the_least_holds_while_they_are_there(
+    stage: Stage,
+) -> None:
+    gpt = SHARED.format(name="gpt", limit=500)
+    silent = "  poet: {provider: openai, model: gpt-5.4-mini}\n"
+    strict = SHARED.format(name="poet", limit=20).removeprefix("agents:\n")
+    await stage.renewal.apply([base(gpt)])
+    assert allowed(stage, "gpt") == 500
+    await stage.renewal.apply([base(gpt + silent, 2)])
+    assert allowed(stage, "gpt") == allowed(stage, "poet") == 500
+    await stage.renewal.apply([base(gpt + strict, 3)])
+    assert allowed(stage, "gpt") == allowed(stage, "poet") == 20
+    held = stage.desk.seat("poet")
+    await stage.renewal.apply([base(gpt, 4)])
+    assert held is not None, "as a turn has it that still runs"
+    assert allowed(stage, "gpt") == 500
+    await stage.renewal.apply([base("", 5)])
+    assert allowed(stage, "gpt") is None
+
+
+async def test_agents_that_are_refused_say_nothing_of_endpoints(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.renewal.apply([base(SHARED.format(name="gpt", limit=500))])
+
+    def seat(settings: Settings, name: str, definition: Agent, *rest: Any) -> Seat:
+        if name == "odd":
+            raise InvalidRequest("No adapter for it.")
+        return seat_of(settings, name, definition, *rest)
+
+    monkeypatch.setattr("actors.seats.seat_of", seat)
+    odd = "  odd: {provider: openai, model: x}\n"
+    with pytest.raises(InvalidRequest):
+        await stage.renewal.apply([base(SHARED.format(name="gpt", limit=20) + odd, 2)])
+    assert allowed(stage, "gpt") == 500
 
 
 async def test_what_an_adapter_refuses_leaves_nothing_behind(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 from actors.desk import Desk, Hedge, InForce, Place, Seat
@@ -19,6 +21,8 @@ from contracts.messages import ResponseRecord, Usage
 from contracts.money import Price
 from gateway.link import Link
 from gateway.reader import Reader
+from routing.endpoints import ANYTHING, Balanced, Endpoint, Ticket
+from routing.health import Capacity, Health, HealthBook
 from routing.rules import RuleSpec, compile_rules
 from tests.actors.conftest import ask
 from tests.support.runtime import (
@@ -59,6 +63,10 @@ class Slip:
     def left(self, now: float) -> None:
         self._end("left")
 
+    def unused(self, now: float) -> None:
+        assert self.told == [], "who spoke was asked"
+        self._end("unused")
+
 
 class StrictEndpoints:
     """Endpoints in order, with slips for tickets; those in `full` take nothing."""
@@ -71,18 +79,20 @@ class StrictEndpoints:
 
     def take(self, now: float, *, tokens: int, avoid: Collection[str] = ()) -> Slip | None:
         assert tokens > 0
-        free = [name for name in self.names if name not in self.full]
-        free.sort(key=lambda name: name in avoid)
+        free = [name for name in self.names if name not in self.full and name not in avoid]
         if not free:
             return None
         self.slips.append(Slip(free[0]))
         return self.slips[-1]
 
-    def wait_s(self, now: float, *, tokens: int) -> float:
+    def wait_s(self, now: float, *, tokens: int, leaving: Ticket | None = None) -> float:
         return self.wait if self.full >= set(self.names) else 0.0
 
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
         return tuple({"endpoint": name, "state": "closed"} for name in self.names)
+
+    def capacities(self) -> Iterable[tuple[Health, Capacity]]:
+        return ()
 
     @property
     def told(self) -> list[tuple[str, ...]]:
@@ -146,6 +156,19 @@ class Company:
         )
         self.link: Link = make_link(OneHost(self.runtime), f"gw_{id(self)}")
         self.key: SessionKey = next(iter(self.memory.shelves), None) or self.memory.create()
+
+    def balance(
+        self, agent: str = "echo", capacity: Capacity = ANYTHING, *, max_sessions: int = 1000
+    ) -> Balanced:
+        """Real endpoints in the place of an agent's strict ones, each of this capacity."""
+        book = HealthBook(Random(1))
+        in_force = self.desk.in_force
+        seat = in_force.seats[agent]
+        endpoints = [Endpoint(name, book.of(name), capacity=capacity) for name in seat.places]
+        balanced = Balanced(endpoints, max_sessions, book.chance)
+        seats = {**in_force.seats, agent: replace(seat, endpoints=balanced)}
+        self.desk.replace(replace(in_force, seats=seats))
+        return balanced
 
     def __getitem__(self, endpoint: str) -> ScriptedAgent:
         return self.voices[endpoint]

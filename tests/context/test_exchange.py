@@ -84,6 +84,85 @@ async def test_each_hears_what_the_others_say_and_not_itself(join: Join) -> None
     assert "h1" not in (one.others or {})
 
 
+async def test_who_has_nothing_to_tell_hears_all_the_same(
+    join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("context.exchange.REST_S", 3600.0)
+    monkeypatch.setattr("context.exchange.TICK_S", 0.01)
+    (one, _), (two, _) = join("h1"), join("h2")
+    await until(lambda: one.heard >= 3 and two.heard >= 3, "each has looked more than once")
+    one.mine = {"e": WORD}
+    await until(lambda: (two.others or {}).get("h1") == {"e": WORD}, "the word is heard")
+    await until(lambda: one.heard > 5, "it goes on")
+    assert two.mine == {}
+
+
+async def test_a_fault_does_not_end_it(
+    join: Join, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("context.exchange.TICK_S", 0.01)
+    (one, _), (two, exchange) = join("h1"), join("h2")
+    await until(lambda: set(one.others or {}) == {"h2"}, "the other is heard")
+    hear, faults = two.hear, list[int]()
+
+    def fails(now: float, others: Mapping[str, Mapping[str, Word]]) -> None:
+        faults.append(1)
+        raise ValueError("a fault of ours")
+
+    two.hear = fails  # type: ignore[method-assign]
+    exchange.nudge()
+    await until(lambda: len(faults) >= 3 and two.parted >= 3, "it fails, again and again")
+    two.hear = hear  # type: ignore[method-assign]
+    one.mine = {"e": WORD}
+    await until(lambda: (two.others or {}).get("h1") == {"e": WORD}, "the word is heard")
+    said = [record for record in caplog.records if record.exc_info]
+    assert len(said) == 1, "a fault that lasts is told once"
+
+
+async def test_a_report_that_fails_keeps_no_word_back(
+    own: ValkeyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("context.exchange.REST_S", 0.01)
+    monkeypatch.setattr("context.exchange.TICK_S", 0.01)
+    asked: list[int] = []
+
+    def report() -> Mapping[str, Any]:
+        asked.append(1)
+        if len(asked) <= 3:
+            raise ValueError("a fault of ours")
+        return {"host": "h1"}
+
+    side = Side()
+    exchange, reports = Exchange(own.url, "h1", side, report), HostReports(own.url)
+    exchange.open()
+
+    async def reported() -> bool:
+        return await reports.hosts() == [{"host": "h1"}]
+
+    await until(reported, "it reports after all")
+    assert side.heard >= 3
+    assert side.parted == 0
+    said = [record for record in caplog.records if "report" in record.message]
+    assert len(said) == 1, "a fault that lasts is told once"
+    await exchange.aclose()
+    await reports.aclose()
+
+
+async def test_who_reports_nothing_is_no_host_to_people(join: Join, own: ValkeyServer) -> None:
+    side = Side()
+    exchange, reports = Exchange(own.url, "router", side, None), HostReports(own.url)
+    exchange.open()
+    (one, _) = join("h1")
+    await until(lambda: set(one.others or {}) == {"router"}, "it is heard")
+
+    async def reported() -> bool:
+        return await reports.hosts() == [{"host": "h1"}]
+
+    await until(reported, "the host reports")
+    await exchange.aclose()
+    await reports.aclose()
+
+
 async def test_who_says_goodbye_is_no_longer_counted(join: Join) -> None:
     (one, _), (_, exchange) = join("h1"), join("h2")
     await until(lambda: set(one.others or {}) == {"h2"}, "the other is heard")

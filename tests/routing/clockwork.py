@@ -6,7 +6,7 @@ from random import Random
 
 from contracts.errors import ProviderRateLimited, ProviderTimeout, ProviderUnavailable
 from contracts.messages import Usage
-from routing.endpoints import Balanced, Endpoint, Ticket
+from routing.endpoints import Balanced, Endpoint, Ticket, limit
 from routing.health import Capacity, HealthBook
 
 DOWN = ProviderUnavailable("It is down.")
@@ -35,20 +35,29 @@ class Fixture:
         self.endpoints = [
             Endpoint(
                 name,
-                self.book.of(name, capacity or Capacity()),
+                self.book.of(name),
                 weights[index] if weights else 1.0,
+                capacity=capacity or Capacity(),
             )
             for index, name in enumerate("abcdefgh"[:count])
         ]
         self.set = Balanced(self.endpoints, max_sessions, Random(seed))
+        limit([self.set])
 
     def take(self, tokens: int = 10, avoid: tuple[str, ...] = ()) -> Ticket:
         ticket = self.set.take(self.now, tokens=tokens, avoid=avoid)
         assert ticket is not None
         return ticket
 
-    def none(self, tokens: int = 10) -> bool:
-        return self.set.take(self.now, tokens=tokens) is None
+    def none(self, tokens: int = 10, avoid: tuple[str, ...] = ()) -> bool:
+        return self.set.take(self.now, tokens=tokens, avoid=avoid) is None
+
+    def traces(self) -> list[object]:
+        """What is left of the requests so far."""
+        health = self.endpoint("a").health
+        word = health.word(self.now)
+        told = health.wait_s(self.now, 950)
+        return [self.endpoint("a").asked, self.endpoint("a").running, self.set.running, word, told]
 
     def wait_s(self, tokens: int = 10) -> float:
         return self.set.wait_s(self.now, tokens=tokens)

@@ -13,6 +13,7 @@ from contracts.errors import (
     ProviderUnauthorized,
     StoreUnavailable,
 )
+from contracts.limits import RateLimits
 from contracts.messages import Usage
 from routing.circuit import FIRST_S, KEY_S, LONGEST_S, PROBE_S, SPREAD
 from routing.health import Capacity
@@ -81,10 +82,17 @@ def test_who_falls_silent_in_the_middle_is_avoided_but_not_refused():
     assert {fix.take().endpoint for _ in range(20)} == {"a"}
 
 
-def test_what_is_to_be_avoided_is_taken_only_where_there_is_no_other():
+def test_what_is_to_be_avoided_is_not_taken():
     fix = Fixture(3)
     assert {fix.take(avoid=("a", "c")).endpoint for _ in range(20)} == {"b"}
-    assert fix.take(avoid=("a", "b", "c")).endpoint in "abc"
+    assert fix.none(avoid=("a", "b", "c"))
+    fix.break_down("b")
+    assert fix.none(avoid=("a", "c"))
+    assert {endpoint.name: endpoint.asked for endpoint in fix.endpoints} == {
+        "a": 0,
+        "b": 23,
+        "c": 0,
+    }
 
 
 def test_failures_in_a_row_open_the_circuit_and_it_is_left_alone():
@@ -291,6 +299,42 @@ def test_a_place_is_given_back_once():
         ticket.left(fix.now)
         ticket.done(fix.now, None)
     assert (fix.set.running, fix.endpoint("a").running, fix.endpoint("a").failed) == (0, 0, 1)
+
+
+def test_a_request_that_is_not_made_leaves_no_trace():
+    fix = Fixture(1, capacity=Capacity(2, 2, 1000))
+    health = fix.endpoint("a").health
+    fix.answer(fix.take(100), 0.2, 100)
+    health.told(RateLimits(5, 10, 1000.0, 900, 1000, 1000.0), fix.now)
+    before = fix.traces()
+    for _ in range(10):
+        ticket = fix.take(900)
+        assert fix.traces() != before
+        ticket.unused(fix.now)
+        ticket.unused(fix.now)
+    assert fix.traces() == before
+    assert fix.wait_s(900) == 0
+    assert fix.set.view(fix.now)[0]["expected_ms"] == 200
+
+
+def test_a_probe_that_is_not_made_makes_room_for_the_next():
+    fix = Fixture(1)
+    fix.break_down("a")
+    fix.now += fix.wait_s()
+    fix.take().unused(fix.now)
+    assert (fix.state("a"), fix.wait_s()) == ("probing", 0)
+
+
+def test_what_a_provider_says_later_does_not_count_a_request_that_was_not_made():
+    fix = Fixture(1)
+    health = fix.endpoint("a").health
+    ticket = fix.take(50)
+    fix.now += 1.0
+    health.told(RateLimits(None, None, None, 100, 100, 1000.0), fix.now)
+    ticket.unused(fix.now)
+    assert health.word(fix.now)[:3] == (0, 0, 0)
+    assert fix.wait_s(100) == 0
+    assert fix.wait_s(101) > 0
 
 
 def test_how_each_stands():

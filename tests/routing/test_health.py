@@ -184,6 +184,56 @@ def test_limits_are_shared_and_without_each_other_each_has_its_part() -> None:
     assert pair.two.none()
 
 
+def test_a_request_as_large_as_the_limit_waits_for_what_others_use_too() -> None:
+    pair = Pair(Capacity(tokens_per_minute=1000))
+    pair.one.take(990).done(pair.one.now, Usage(490, 500))
+    pair.pass_on()
+    assert pair.two.none(500)
+    assert pair.two.none(5000)
+    assert not pair.two.none(10)
+    pair.pass_on()
+    # Nothing is left, of which it has used a little itself.
+    assert pair.two.none(1)
+    pair.wait(62)
+    pair.pass_on()
+    assert not pair.two.none(5000)
+    pair.pass_on()
+    assert pair.one.none(1)
+
+
+def test_a_limit_that_another_host_hears_of_holds_where_the_circuit_is_open_already() -> None:
+    pair = Pair()
+    pair.two.break_down("a")
+    own_s = pair.two.wait_s()
+    pair.one.take().failed(pair.one.now, limited(60.0))
+    pair.pass_on()
+    assert pair.two.wait_s() >= 60.0 > own_s
+    pair.wait(2.0)
+    assert pair.two.none()
+    assert pair.two.endpoint("a").health.limited_for_s(pair.two.now) >= 58.0
+    # It is told by whoever met it, and by nobody else.
+    assert pair.two.book.words(pair.two.now)["a"].shut_s == 0
+    assert pair.one.book.words(pair.one.now)["a"].shut_s >= 58.0
+    wait_s = pair.one.wait_s()
+    pair.pass_on()
+    assert pair.one.wait_s() == wait_s
+
+
+def test_a_limit_that_is_over_sooner_changes_nothing() -> None:
+    pair = Pair()
+    pair.two.break_down("a")
+    for _ in range(4):
+        pair.wait(pair.two.wait_s())
+        pair.two.take().failed(pair.two.now, DOWN)
+    wait_s = pair.two.wait_s()
+    pair.one.take().failed(pair.one.now, limited(1.0))
+    assert pair.one.wait_s() < wait_s
+    pair.pass_on()
+    assert pair.two.wait_s() == wait_s
+    assert pair.two.endpoint("a").health.limited_for_s(pair.two.now) == 0
+    assert pair.two.book.words(pair.two.now)["a"].shut_s > 0
+
+
 def test_a_rate_limit_closes_the_endpoint_for_every_host_once() -> None:
     pair = Pair()
     calls: list[int] = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from contracts.errors import TroupeError
 from contracts.messages import Usage
 from routing.endpoints import Ticket
+from routing.health import Capacity, Health
 
 
 class InOrder:
@@ -16,18 +17,21 @@ class InOrder:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self.told: list[tuple[str, str]] = []
-        """What became of each request: the endpoint, and `spoke`, `done`, `left` or an error's
-        code; the newest hundred.
+        """What became of each request: the endpoint, and `spoke`, `done`, `left`, `unused` or
+        an error's code; the newest hundred.
         """
 
     def take(self, now: float, *, tokens: int, avoid: Collection[str] = ()) -> Ticket | None:
         del now, tokens
         free = [name for name in self.names if name not in avoid]
-        return _Place((free or self.names)[0], self.told)
+        return _Place(free[0], self.told) if free else None
 
-    def wait_s(self, now: float, *, tokens: int) -> float:
-        del now, tokens
+    def wait_s(self, now: float, *, tokens: int, leaving: Ticket | None = None) -> float:
+        del now, tokens, leaving
         return 0.0
+
+    def capacities(self) -> Iterable[tuple[Health, Capacity]]:
+        return ()
 
     def report(self, now: float, wall: float) -> list[dict[str, Any]]:
         del wall
@@ -58,3 +62,6 @@ class _Place:
 
     def left(self, now: float) -> None:
         self._tell("left")
+
+    def unused(self, now: float) -> None:
+        self._tell("unused")
