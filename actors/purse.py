@@ -5,8 +5,13 @@ of users and organizations are known for `refresh_s` from when the store was ask
 what this host spends meanwhile is added at once: another host's spending is noticed that much
 later, one's own never late. Callers that ask for the same sums at the same time share the question.
 
-What is added while a question is under way may be in its answer or not, so it is added to it: a sum
-may be too high until it is asked for again, and never too low by what was spent here.
+What is added while a question is under way may be in its answer or not, so it is added to it, and
+so is what the store had not confirmed when it was asked: a sum may be too high until it is asked
+for again, and never too low by what was spent here.
+
+What no turn in the store has in it is written by one task, summed up by user and day. While the
+store is away that waits, within bounds, and is offered to it again. Where nobody can know whether
+it was taken it is not, for then it would count twice; the log says how much that was.
 
 While the store is away what was known last holds, and whoever has spent nothing here that is known
 is refused: a limit that nobody checks is none.
@@ -20,6 +25,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
+from typing import NamedTuple
 
 from contracts.commands import SessionKey
 from contracts.errors import OverBudget, StoreUnavailable
@@ -37,9 +44,14 @@ from contracts.money import (
     until_tomorrow,
     usd,
 )
-from contracts.tasks import spawn
+from contracts.tasks import spawn, stop
 
 log = logging.getLogger("troupe.actors.purse")
+
+TOGETHER = 256
+"""Sums that are offered to the store at once."""
+CLOSE_S = 5.0
+"""What a host that ends waits for the store to take what it has not taken yet."""
 
 _SAID = {
     "turn": "This turn would cost more than one may",
@@ -74,13 +86,26 @@ class _Sum:
         self.month += nano
         self.noted += nano
 
-    def learn(self, day: int, month: int, noted_before: int, read_at: float) -> None:
-        since = self.noted - noted_before
+    def learn(self, day: int, month: int, stored: int, read_at: float) -> None:
+        """`stored`: how much of what is noted the store had for certain when it was asked."""
+        since = self.noted - stored
         self.day, self.month, self.read_at = day + since, month + since, read_at
 
 
 Name = tuple[str, str | None]
 """An organization and one of its users, or None for all of it."""
+
+
+class _Owed(NamedTuple):
+    """What is written as one sum."""
+
+    org_id: str
+    user: str | None
+    day: date
+
+    @property
+    def names(self) -> tuple[Name, ...]:
+        return _names(self.org_id, self.user)
 
 
 class Purse:
@@ -91,8 +116,9 @@ class Purse:
         budgets_of: What an organization may spend.
         clock: Unix seconds.
         refresh_s: Seconds for which sums hold.
-        remembered: Sums that are kept at most.
+        remembered: Sums that are kept at most, and as many that wait to be written.
         patience_s: Seconds that the store may take to answer.
+        again_s: Seconds after which what it did not take is offered to it again.
     """
 
     def __init__(
@@ -104,6 +130,7 @@ class Purse:
         refresh_s: float = 2.0,
         remembered: int = 20_000,
         patience_s: float = 1.0,
+        again_s: float = 1.0,
     ) -> None:
         self._ledger = ledger
         self._budgets_of = budgets_of
@@ -114,6 +141,12 @@ class Purse:
         self._sums: OrderedDict[Name, _Sum] = OrderedDict()
         self._asking: dict[Name, asyncio.Task[None]] = {}
         self._away_until = 0.0
+        self._again_s = again_s
+        self._unwritten: dict[_Owed, tuple[int, int]] = {}
+        """Nano-dollars and turns that are to be written."""
+        self._pending: dict[Name, int] = {}
+        """Nano-dollars of which the store has not said that it has them."""
+        self._writer: asyncio.Task[None] | None = None
 
     # -- before a turn --------------------------------------------------------------------------
 
@@ -174,22 +207,71 @@ class Purse:
         if nano == 0:
             return
         self._note(org_id, user, nano)
-        spawn(self._charge(org_id, user, charges, turns), name=f"charge-{org_id}")
+        owed = _Owed(org_id, user or None, day_of(self._clock()))
+        if owed not in self._unwritten and len(self._unwritten) >= self._remembered:
+            log.error("%s: $%.6f is not counted: too much waits for the store", org_id, usd(nano))
+            return
+        self._owe(owed, nano, turns)
+        for name in owed.names:
+            self._pending[name] = self._pending.get(name, 0) + nano
+        if self._writer is None or self._writer.done():
+            self._writer = spawn(self._write(), name="purse-charges")
 
-    async def _charge(
-        self, org_id: str, user: str | None, charges: Sequence[Charge], turns: int
-    ) -> None:
+    def _owe(self, owed: _Owed, nano: int, turns: int) -> None:
+        before = self._unwritten.get(owed, (0, 0))
+        self._unwritten[owed] = before[0] + nano, before[1] + turns
+
+    async def _write(self) -> None:
+        away = False
+        while self._unwritten:
+            part = dict(islice(self._unwritten.items(), TOGETHER))
+            for owed in part:
+                del self._unwritten[owed]
+            offers = [self._offer(owed, *sums) for owed, sums in part.items()]
+            taken = all(await asyncio.gather(*offers))
+            if not taken and not away:
+                log.warning("$%.6f of what was spent waits for the store", self._pending_usd)
+            if taken and away:
+                log.info("the store takes again what was spent")
+            away = not taken
+            if away:
+                await asyncio.sleep(self._again_s)
+
+    async def _offer(self, owed: _Owed, nano: int, turns: int) -> bool:
+        """Whether that is the end of it."""
         try:
-            await self._ledger.charge(org_id, user, charges, turns=turns)
+            await self._ledger.charge(owed.org_id, owed.user, nano, day=owed.day, turns=turns)
         except StoreUnavailable as error:
-            nano = sum(charge.nano or 0 for charge in charges)
-            log.warning("%s: $%.6f may not be counted: %s", org_id, usd(nano), error.message)
+            if error.details.get("written") != "unknown":
+                self._owe(owed, nano, turns)
+                return False
+            log.error("%s: $%.6f may not be counted: %s", owed.org_id, usd(nano), error.message)
+        except Exception:
+            log.exception("%s: $%.6f is not counted", owed.org_id, usd(nano))
+        for name in owed.names:
+            self._pending[name] -= nano
+            if not self._pending[name]:
+                del self._pending[name]
+        return True
+
+    @property
+    def _pending_usd(self) -> float:
+        return usd(sum(nano for (_, user), nano in self._pending.items() if user is None))
+
+    async def aclose(self, within_s: float = CLOSE_S) -> None:
+        """Let the store take what it has not taken yet, within bounds; the rest is lost."""
+        if self._writer is None:
+            return
+        await asyncio.wait([self._writer], timeout=within_s)
+        if not self._writer.done():
+            await stop(self._writer)
+            log.error("$%.6f is not counted: the store stayed away", self._pending_usd)
 
     def _note(self, org_id: str, user: str | None, nano: int) -> None:
         if not self._sums or nano == 0:
             return
         today = day_of(self._clock())
-        for name in ((org_id, user), (org_id, None)) if user else ((org_id, None),):
+        for name in _names(org_id, user):
             known = self._sums.get(name)
             if known is not None:
                 known.turn_to(today)
@@ -245,7 +327,8 @@ class Purse:
         org_id, user = name
         of_org, asked_at = self._sum((org_id, None)), self._clock()
         of_user = None if user is None else self._sum(name)
-        before = of_org.noted, of_user.noted if of_user else 0
+        stored_of_org = of_org.noted - self._pending.get((org_id, None), 0)
+        stored_of_user = of_user.noted - self._pending.get(name, 0) if of_user else 0
         try:
             async with asyncio.timeout(self._patience_s):
                 spent = await self._ledger.spent(org_id, user)
@@ -253,10 +336,10 @@ class Purse:
             raise StoreUnavailable("The store takes too long.", retry_after=1) from error
         today = day_of(asked_at)
         of_org.turn_to(today)
-        of_org.learn(spent.org_day, spent.org_month, before[0], asked_at)
+        of_org.learn(spent.org_day, spent.org_month, stored_of_org, asked_at)
         if of_user is not None:
             of_user.turn_to(today)
-            of_user.learn(spent.user_day, spent.user_month, before[1], asked_at)
+            of_user.learn(spent.user_day, spent.user_month, stored_of_user, asked_at)
 
     def _sum(self, name: Name) -> _Sum:
         known = self._sums.get(name)
@@ -266,6 +349,11 @@ class Purse:
                 self._sums.popitem(last=False)
         self._sums.move_to_end(name)
         return known
+
+
+def _names(org_id: str, user: str | None) -> tuple[Name, ...]:
+    """Whose sums it counts in."""
+    return ((org_id, user), (org_id, None)) if user else ((org_id, None),)
 
 
 def over_budget(name: str, limit: int, spent: int, retry_after: float | None = None) -> OverBudget:

@@ -154,6 +154,7 @@ class HostRuntime:
         await stop(self._sweeper)
         for outlet in list(self._outlets.values()):
             outlet.close()
+        await self._purse.aclose()
         await self._desk.aclose()
 
     # -- sessions -------------------------------------------------------------------------------

@@ -95,7 +95,8 @@ class SpendingLimits(Budgets):
     )
     remembered: Positive = Field(
         description="Users and organizations whose sums a host remembers; those of others are "
-        "asked for anew."
+        "asked for anew. While Postgres is away, what so many have spent beside stored turns waits "
+        "to be counted."
     )
     keep_days: Positive = Field(description="Days that the sums of a day are kept.")
 

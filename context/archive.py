@@ -29,6 +29,7 @@ ORDER BY id LIMIT $4
 
 # No index begins with the day: a walk along the table, now and then, costs less than one would.
 _SPENDING = """
+WITH writers AS (DELETE FROM counted WHERE at < $3)
 DELETE FROM spending WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM spending WHERE day < $1 LIMIT $2
 ))
@@ -59,4 +60,4 @@ class Archive:
 
     async def purge_spending(self, before: float, limit: int) -> int:
         """Forget what was spent on days before this time; how many sums that were."""
-        return len(await self._postgres.fetch(_SPENDING, day_of(before), limit))
+        return len(await self._postgres.fetch(_SPENDING, day_of(before), limit, before))

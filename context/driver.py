@@ -95,5 +95,15 @@ def is_rolled_back(error: BaseException) -> bool:
     return _state(error)[:2] == "40"
 
 
+def is_undone(error: BaseException | None) -> bool:
+    """Whether the server said that a statement failed: then nothing of it is stored.
+
+    It says nothing where the connection broke (SQLSTATE 08), and too little where it was told to
+    end (57P), which it may have been after a commit.
+    """
+    state = _state(error)
+    return bool(state) and state[:2] != "08" and state[:3] != "57P"
+
+
 def _state(error: BaseException | None) -> str:
     return str(getattr(error, "sqlstate", None) or "")

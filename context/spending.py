@@ -6,15 +6,19 @@ spent beside them, and the sums. Whoever asks while a query is under way shares 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import count
 from typing import NamedTuple
 
+from context.driver import is_undone
 from context.gather import Gatherer
 from context.postgres import Postgres, known
 from context.text import storable
-from contracts.money import Charge, DaySpent, Spent, UserSpent, day_of
+from contracts.errors import StoreUnavailable
+from contracts.ids import new_id
+from contracts.money import DaySpent, Spent, UserSpent, day_of
 
 _SPENT = """
 SELECT k.n,
@@ -28,14 +32,21 @@ JOIN spending AS x
 GROUP BY k.n
 """
 
-# In one order, as the writer adds: see `context.statements`.
+# Once for each batch of a writer, however often it is sent. Rows are taken in one order, as where
+# turns end: see `context.statements`.
 _CHARGE = """
+WITH fresh AS (
+    INSERT INTO counted AS y (writer, batch, at) VALUES ($1, $2, $3)
+    ON CONFLICT (writer) DO UPDATE SET batch = excluded.batch, at = excluded.at
+    WHERE y.batch < excluded.batch
+    RETURNING y.batch
+)
 INSERT INTO spending AS x (org_id, subject, day, nano, turns)
 SELECT c.org_id, p.subject, c.day, sum(c.nano)::bigint, sum(c.turns)::bigint
-FROM unnest($1::text[], $2::text[], $3::date[], $4::bigint[], $5::bigint[])
+FROM unnest($4::text[], $5::text[], $6::date[], $7::bigint[], $8::bigint[])
     AS c (org_id, user_name, day, nano, turns)
 CROSS JOIN LATERAL (VALUES (''), (c.user_name)) AS p (subject)
-WHERE p.subject IS NOT NULL
+WHERE p.subject IS NOT NULL AND EXISTS (SELECT FROM fresh)
 GROUP BY c.org_id, p.subject, c.day ORDER BY c.org_id, p.subject, c.day
 ON CONFLICT (org_id, subject, day) DO UPDATE
 SET nano = x.nano + excluded.nano, turns = x.turns + excluded.turns
@@ -52,6 +63,9 @@ SELECT subject, coalesce(sum(nano) FILTER (WHERE day = $3), 0)::bigint, sum(nano
 FROM spending WHERE org_id = $1 AND subject <> '' AND day BETWEEN $2 AND $3
 GROUP BY subject ORDER BY month DESC, subject LIMIT $4
 """
+
+
+_AGAIN_S = 0.5
 
 
 class _Asked(NamedTuple):
@@ -89,6 +103,8 @@ class Spending:
         self._postgres = postgres
         self._clock = clock
         self._numbers = count(1)
+        self._writer = new_id("writer")
+        self._batch = 0
         self._asked: Gatherer[_Asked, Spent] = Gatherer(
             self._spent,
             lambda asked: asked,
@@ -121,15 +137,18 @@ class Spending:
     # -- Ledger ---------------------------------------------------------------------------------
 
     async def charge(
-        self, org_id: str, user: str | None, charges: Sequence[Charge], *, turns: int = 0
+        self, org_id: str, user: str | None, nano: int, *, day: date, turns: int = 0
     ) -> None:
-        """Count it. After `StoreUnavailable` with details `written: unknown` it may be counted."""
-        nano = sum(charge.nano or 0 for charge in charges)
+        """Count it, once.
+
+        Where the answer of the store is lost it is sent again under the same number until there is
+        one; what comes meanwhile waits. `StoreUnavailable` says that nothing was counted, but for
+        details `written: unknown`, with which this is closed.
+        """
         if nano == 0:
             return
         known(org_id)
         name = storable(user) or None if user else None
-        day = day_of(self._clock())
         await self._added.submit(_Added(next(self._numbers), org_id, name, day, nano, turns))
 
     async def spent(self, org_id: str, user: str | None) -> Spent:
@@ -165,5 +184,20 @@ class Spending:
         return [sums.get(n, Spent()) for n in range(1, len(asked) + 1)]
 
     async def _charge(self, added: Sequence[_Added]) -> Sequence[Exception | None]:
-        await self._postgres.fetch(_CHARGE, *zip(*(one[1:] for one in added), strict=True))
-        return [None] * len(added)
+        self._batch += 1
+        columns = list(zip(*(one[1:] for one in added), strict=True))
+        in_doubt = False
+        while True:
+            sent = False
+            try:
+                async with self._postgres.connection() as connection:
+                    sent = True
+                    await connection.fetch(
+                        _CHARGE, self._writer, self._batch, self._clock(), *columns
+                    )
+                return [None] * len(added)
+            except StoreUnavailable as error:
+                in_doubt = in_doubt or (sent and not is_undone(error.__cause__))
+                if not in_doubt:
+                    raise
+            await asyncio.sleep(_AGAIN_S)

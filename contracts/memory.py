@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import NamedTuple, Protocol
 
 from contracts.commands import SessionKey
 from contracts.events import Cursor, Event
 from contracts.messages import Message, ResponseRecord, Usage
-from contracts.money import Charge, Spent
+from contracts.money import Spent
 
 
 @dataclass(slots=True)
@@ -179,12 +180,12 @@ class Ledger(Protocol):
     """What was spent, beyond one session. May raise `StoreUnavailable`."""
 
     async def charge(
-        self, org_id: str, user: str | None, charges: Sequence[Charge], *, turns: int = 0
+        self, org_id: str, user: str | None, nano: int, *, day: date, turns: int = 0
     ) -> None:
-        """Count what was spent beside any stored turn: stateless turns, summaries, routing.
+        """Count what was spent on a day beside stored turns: stateless ones, summaries, routing.
 
-        `turns`: how many turns that were. Returns when it is durable; not to be tried again where
-        nobody knows whether it was.
+        `turns`: how many turns that were. Returns when it is durable. After `StoreUnavailable` it
+        may be tried again, unless the details say `written: unknown`: then it may be counted.
         """
         ...
 

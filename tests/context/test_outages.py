@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import asyncpg
 import pytest
 
+from actors.purse import Purse
 from context.journal import Name
 from context.memory import ContextMemory, ContextOptions
 from contracts.commands import SessionKey
 from contracts.errors import Conflict, StoreUnavailable, TroupeError
+from contracts.money import NO_BUDGETS, Charge
 from tests.context.activation import Activation, new_key
 from tests.support.stores import PostgresServer, ValkeyServer
 from tests.support.waiting import until
@@ -131,6 +134,42 @@ async def test_postgres_away_is_told_at_once_and_healed(
     host, _ = await insist(await Activation.of(memory, host.key), "after")
     said, _ = await memory.records.items(host.key, ascending=True)
     assert [m.text for m in said] == ["before", "1", "after"]
+    await memory.aclose()
+
+
+async def test_what_is_spent_while_postgres_is_away_counts_once_when_it_is_back(
+    own: PostgresServer, valkey: ValkeyServer
+) -> None:
+    memory = await opened(own, valkey)
+    purse = Purse(memory.spending, lambda _: NO_BUDGETS, time.time, again_s=0.05)
+    org = "org_away"
+
+    def spend(nano: int) -> None:
+        purse.charge(org, "ann", [Charge("gpt", "gpt-1", "m", 1, 1, 0, nano)], turns=1)
+
+    async def counted() -> int:
+        try:
+            return (await memory.spending.days(org, None, 2))[0].nano
+        except (IndexError, StoreUnavailable):
+            return 0
+
+    async def first() -> bool:
+        return await counted() == 1
+
+    spend(1)
+    await until(first, "the first is counted")
+    own.stop()
+    try:
+        for _ in range(20):
+            spend(10)
+            await asyncio.sleep(0)
+        with pytest.raises(StoreUnavailable):
+            await memory.spending.spent(org, "ann")
+    finally:
+        own.start()
+    await purse.aclose(60)
+    assert await counted() == 201
+    assert [day.turns for day in await memory.spending.days(org, "ann", 2)] == [21]
     await memory.aclose()
 
 

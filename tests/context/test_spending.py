@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from datetime import UTC, date, datetime
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,12 +16,16 @@ from context.memory import ContextMemory
 from contracts.errors import Deposed, InvalidRequest, StoreUnavailable
 from contracts.messages import Status
 from contracts.money import Charge, Spent
+from contracts.tasks import spawn
 from tests.context.activation import Activation, Turn, new_key
 from tests.context.conftest import Open
+from tests.support.waiting import until
 
 _orgs = itertools.count(1)
 DAY_S = 86_400.0
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC).timestamp()
+TODAY = date(2026, 11, 30)
+YEARS_AGO = date(2020, 1, 1)
 
 
 class Clock:
@@ -120,7 +127,7 @@ async def test_a_turn_is_counted_for_its_user_and_its_organization(
     assert await memory.spending.spent(org, None) == Spent(0, 0, 1234, 1234)
     assert await memory.spending.spent("org_default", "ann") == Spent()
     [today] = await memory.spending.days(org, "ann", 1)
-    assert today == (date(2026, 11, 30), 1004, 2)
+    assert today == (TODAY, 1004, 2)
 
 
 async def test_an_end_that_is_written_again_counts_once(
@@ -181,7 +188,7 @@ async def test_many_ends_at_two_hosts_at_once_all_count(open_memory: Open, org: 
     for _ in range(3):
         turns = [await open_turn(host, 100 + n) for n, host in enumerate(hosts)]
         ends = [finish_at(host, turn, NOON) for host, turn in zip(hosts, turns, strict=True)]
-        beside = [here.spending.charge(org, f"user-{n % 7}", [charge(1)]) for n in range(20)]
+        beside = [here.spending.charge(org, f"user-{n % 7}", 1, day=YEARS_AGO) for n in range(20)]
         await asyncio.gather(*ends, *beside)
     for memory in (here, there):
         memory.spending._clock = lambda: NOON  # pyright: ignore[reportPrivateUsage]
@@ -213,7 +220,7 @@ async def test_what_has_no_price_is_not_counted(
     turn = await open_turn(host, None)
     await finish_at(host, turn, NOON)
     assert (await memory.records.response(org, turn.record.id)).charges == [charge(None)]
-    await memory.spending.charge(org, "ann", [charge(None)])
+    await memory.spending.charge(org, "ann", 0, day=TODAY)
     assert await memory.spending.spent(org, "ann") == Spent()
 
 
@@ -236,11 +243,66 @@ async def test_what_is_spent_beside_turns_counts(
     memory: ContextMemory, org: str, clock: Clock
 ) -> None:
     await asyncio.gather(
-        memory.spending.charge(org, "ann", [charge(5), charge(None), charge(6)], turns=1),
-        memory.spending.charge(org, None, [charge(100)]),
+        memory.spending.charge(org, "ann", 11, day=TODAY, turns=1),
+        memory.spending.charge(org, None, 100, day=TODAY),
     )
     assert await memory.spending.spent(org, "ann") == Spent(11, 11, 111, 111)
-    assert await memory.spending.days(org, None, 1) == [(date(2026, 11, 30), 111, 1)]
+    assert await memory.spending.days(org, None, 1) == [(TODAY, 111, 1)]
+
+
+async def test_a_charge_whose_answer_was_lost_counts_once(
+    memory: ContextMemory, org: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store counts, and the connection breaks before it says so; then it cannot be reached."""
+    real = memory._postgres.connection  # pyright: ignore[reportPrivateUsage]
+    sent: list[str] = []
+
+    @asynccontextmanager
+    async def breaking() -> AsyncIterator[Any]:
+        if len(sent) == 1:
+            sent.append("")
+            raise StoreUnavailable("Nobody is reached.", details={"written": "no"})
+        async with real() as connection:
+            yield Breaking(connection)
+
+    class Breaking:
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        async def fetch(self, statement: str, *args: Any) -> None:
+            await self.connection.fetch(statement, *args)
+            sent.append(statement)
+            if len(sent) < 4:
+                raise StoreUnavailable("It broke off.") from ConnectionResetError()
+
+    monkeypatch.setattr(memory._postgres, "connection", breaking)  # pyright: ignore
+    monkeypatch.setattr("context.spending._AGAIN_S", 0)
+    first = spawn(memory.spending.charge(org, "ann", 5, day=TODAY), name="first")
+    await until(lambda: len(sent) > 0, "the first is sent")
+    await memory.spending.charge(org, "ann", 60, day=TODAY)
+    await first
+    assert [bool(statement) for statement in sent] == [True, False, True, True, True]
+    monkeypatch.undo()
+    assert await memory.spending.spent(org, "ann") == Spent(65, 65, 65, 65)
+    await memory.spending.charge(org, "ann", 700, day=TODAY)
+    assert await memory.spending.spent(org, "ann") == Spent(765, 765, 765, 765)
+
+
+@pytest.mark.parametrize("way", ["nobody is reached", "the server says that it failed"])
+async def test_a_charge_that_was_not_counted_says_so(
+    memory: ContextMemory, org: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    if way == "nobody is reached":
+        pool = memory._postgres._pool  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(memory._postgres, "_pool", None)  # pyright: ignore
+        assert pool is not None
+    else:
+        monkeypatch.setattr("context.spending._CHARGE", "SELECT $1, $2, $3, $4, $5, nothing")
+    with pytest.raises(StoreUnavailable) as caught:
+        await memory.spending.charge(org, "ann", 5, day=TODAY)
+    assert caught.value.details == {"written": "no"}
+    monkeypatch.undo()
+    assert await memory.spending.spent(org, "ann") == Spent()
 
 
 async def test_a_users_name_that_nothing_can_hold_fails_nobody(
@@ -252,9 +314,7 @@ async def test_a_users_name_that_nothing_can_hold_fails_nobody(
 
 async def test_old_days_are_forgotten(memory: ContextMemory, org: str, clock: Clock) -> None:
     for ago in (0, 1, 2, 3):
-        clock.now = NOON - ago * DAY_S
-        await memory.spending.charge(org, "ann", [charge(1)])
-    clock.now = NOON
+        await memory.spending.charge(org, "ann", 1, day=TODAY - timedelta(days=ago))
     before = NOON - DAY_S
     assert await memory.archive.purge_spending(before, 1) == 1
     while await memory.archive.purge_spending(before, 2):

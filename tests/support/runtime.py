@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from actors.desk import Desk, InForce, Place, Seat
 from actors.limits import HostLimits, SessionLimits
@@ -19,7 +20,7 @@ from contracts.events import Cursor, Event
 from contracts.hosts import Fleet, HostAddress
 from contracts.memory import Ledger, OpenTurn, SessionState, Summary
 from contracts.messages import ENDED, FailurePolicy, Message, OnBusy, ResponseRecord, Usage
-from contracts.money import NO_BUDGETS, Budgets, Charge, Price, Spent
+from contracts.money import NO_BUDGETS, Budgets, Price, Spent
 from contracts.pace import Pace
 from gateway.link import Link
 from routing.rules import RuleSpec, compile_rules
@@ -318,12 +319,12 @@ class UnitLedger:
     """A `Ledger` for units: nothing was spent, and what is charged is noted."""
 
     def __init__(self) -> None:
-        self.charged: list[tuple[str, str | None, list[Charge], int]] = []
+        self.charged: list[tuple[str, str | None, int, int]] = []
 
     async def charge(
-        self, org_id: str, user: str | None, charges: Sequence[Charge], *, turns: int = 0
+        self, org_id: str, user: str | None, nano: int, *, day: date, turns: int = 0
     ) -> None:
-        self.charged.append((org_id, user, list(charges), turns))
+        self.charged.append((org_id, user, nano, turns))
 
     async def spent(self, org_id: str, user: str | None) -> Spent:
         return Spent()
