@@ -212,6 +212,11 @@ class Turn:
     def is_open(self) -> bool:
         return self._opened.is_set()
 
+    @property
+    def is_ending(self) -> bool:
+        """The model has said its last; what became of it is being kept, or waits for `open`."""
+        return self._ending
+
     def _text(self) -> str:
         """The answer so far."""
         return "".join(self._parts) + storable("".join(self._pending))

@@ -179,10 +179,12 @@ class Turns:
         )
         try:
             await self._memory.accept(state.key, state.epoch, self._log.seq, record, items)
-        except BaseException:
+        except BaseException as error:
             if turn is not None:
                 await turn.drop()
                 self._turn = None
+                if not _may_be_stored(error):
+                    self.pay(record)
             raise
         # The answer's place is kept now: what is said meanwhile comes after it.
         state.position = waiting.answer_position
@@ -472,15 +474,32 @@ class Turns:
         """Begin no further turn; what waits is for the next activation."""
         self._draining = True
 
-    async def abandon(self) -> None:
-        """Stop what runs without ending it: it stays open in the store, for whoever comes next."""
+    async def abandon(self) -> ResponseRecord | None:
+        """Stop what runs without ending it: it stays open in the store, for whoever comes next.
+
+        Whoever goes on with it estimates what it has cost. If nobody can, `pay` is to be called
+        with what is returned.
+        """
         self._abandoned = True
         self._queue.clear()
         await self._summarizer.stop()
         turn, self._turn = self._turn, None
-        if turn is not None:
-            turn.cut()
-            await turn.drop()
+        if turn is None:
+            return None
+        turn.cut()
+        await turn.drop()
+        return turn.record
+
+    async def settled(self) -> None:
+        """A turn whose end is being kept is kept, with what it has cost; no other one begins."""
+        self.drain()
+        if self._turn is not None and self._turn.is_ending:
+            await self._turn.done.wait()
+
+    def pay(self, record: ResponseRecord, *, turns: int = 0) -> None:
+        """Count what was asked for a turn of which the store will never hear."""
+        state = self._state
+        self._purse.charge(state.key.org_id, record.user or state.user, record.charges, turns=turns)
 
     async def finish(self, error: TroupeError) -> None:
         """End what runs as failed, and keep it."""
@@ -489,6 +508,11 @@ class Turns:
         if self._turn is not None:
             self._turn.interrupt(error)
             await self._turn.done.wait()
+
+
+def _may_be_stored(error: BaseException) -> bool:
+    """Whether the write that ended by this may have gone through all the same."""
+    return not isinstance(error, TroupeError) or error.details.get("written") == "unknown"
 
 
 def _position(message: Message) -> int:

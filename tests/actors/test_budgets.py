@@ -7,18 +7,28 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from actors.runtime import HostRuntime
 from contracts.agents import End
 from contracts.commands import SessionKey
-from contracts.errors import OverBudget, ProviderInterrupted, StoreUnavailable
+from contracts.errors import (
+    Conflict,
+    OverBudget,
+    ProviderInterrupted,
+    StoreUnavailable,
+    TroupeError,
+)
 from contracts.ids import STATELESS, new_id
 from contracts.messages import Usage
 from contracts.money import Budgets, Limit, Price, Spent
+from contracts.tasks import spawn
 from gateway.link import Link
 from tests.actors.conftest import ask
 from tests.actors.test_session import until_ended
+from tests.actors.troupe_of import told_until as told
 from tests.support.runtime import (
     OneHost,
     ScriptedAgent,
@@ -44,6 +54,7 @@ class Counter:
     ledger: UnitLedger
     link: Link
     key: SessionKey
+    runtime: HostRuntime
 
     def tell(self, text: str = "fine") -> None:
         self.agent.say(text, End("stop", Usage(100, 10)))
@@ -62,9 +73,10 @@ async def counter(
     ledger: UnitLedger | None = None,
     price: Price | None = PRICE,
     clock: Callable[[], float] = time.time,
+    memory: UnitMemory | None = None,
     **limits: Limit,
 ) -> AsyncIterator[Counter]:
-    memory, agent, ledger = UnitMemory(), ScriptedAgent(), ledger or UnitLedger()
+    memory, agent, ledger = memory or UnitMemory(), ScriptedAgent(), ledger or UnitLedger()
     runtime = make_runtime(
         memory,
         {"echo": agent},
@@ -75,7 +87,7 @@ async def counter(
     )
     link = make_link(OneHost(runtime))
     try:
-        yield Counter(memory, agent, ledger, link, memory.create())
+        yield Counter(memory, agent, ledger, link, memory.create(), runtime)
     finally:
         await link.close()
         await runtime.close()
@@ -237,3 +249,109 @@ async def test_a_turn_that_cannot_pay_for_a_further_request_ends_with_its_provid
         assert events[-1].data.error["code"] == "provider_interrupted"
         assert events[-1].data.text == "Once upon a time. "
         assert len(bar.agent.requests) == 1
+
+
+# -- turns of which the store never hears ---------------------------------------------------------
+
+
+SENT = 1_000
+"""What a token costs that was sent, the least that a request costs which was dropped."""
+
+
+async def test_a_conversation_that_is_deleted_in_mid_answer_is_paid_for() -> None:
+    async with counter(user_day=Limit(hard=SENT)) as bar:
+        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        bar.agent.say("Once upon ")
+        await told(reader, "delta")
+        await bar.link.drop(bar.key)
+        await until(lambda: len(bar.ledger.charged) == 1, "the charge")
+        [(org, user, nano, turns)] = bar.ledger.charged
+        assert (org, user, turns) == ("org_default", "ann", 1)
+        assert nano >= SENT + 4_000, "what was said is paid for as well"
+        with pytest.raises(OverBudget):
+            await bar.link.submit(bar.memory.create("conv_2"), ask(user="ann"))
+
+
+async def test_a_deletion_that_fails_leaves_the_charge_to_whoever_goes_on() -> None:
+    async with counter() as bar:
+        first, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        bar.agent.say("Once upon ")
+        await told(reader, "delta")
+        bar.memory.broken = [StoreUnavailable("away", details={"written": "no"})]
+        with pytest.raises(StoreUnavailable):
+            await bar.link.drop(bar.key)
+        reader.close()
+        bar.tell("a time.")
+        reader = await bar.link.attach(bar.key, response_id=first.response_id)
+        [*_, end] = await until_ended(reader)
+        assert [charge.estimated for charge in end.data.charges] == [True, False]
+        assert bar.ledger.charged == []
+
+
+async def test_an_end_that_is_being_kept_counts_once_though_its_conversation_is_deleted() -> None:
+    async with counter() as bar:
+        first, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        await bar.link.submit(bar.key, ask("two", user="ann"))
+        bar.memory.gate.clear()
+        bar.tell()
+        await until(lambda: bar.agent.closed == 1, "the answer is whole")
+        await told(reader, "delta")
+        turns = bar.runtime._sessions[bar.key].turns  # pyright: ignore[reportPrivateUsage]
+        deletion = spawn(bar.link.drop(bar.key), name="deletion")
+        await until(
+            lambda: turns._draining or turns._abandoned,  # pyright: ignore[reportPrivateUsage]
+            "the deletion is begun",
+        )
+        bar.memory.gate.set()
+        await deletion
+        assert bar.memory.responses[first.response_id].nano == TURN
+        assert bar.ledger.charged == []
+        assert len(bar.agent.requests) == 1, "what waited was not begun"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreUnavailable("The store is away.", details={"written": "no"}),
+        Conflict("That id was used before.", code="duplicate_id"),
+    ],
+    ids=lambda error: error.cause_code,
+)
+async def test_a_request_whose_turn_was_refused_is_paid_for(error: TroupeError) -> None:
+    async with counter() as bar:
+        bar.memory.gate.clear()
+        bar.memory.broken = [error]
+        asked = spawn(bar.link.submit(bar.key, ask("one", user="ann")), name="asked")
+        await until(lambda: len(bar.agent.requests) == 1, "the model is asked")
+        bar.memory.gate.set()
+        with pytest.raises(type(error)):
+            await asked
+        await until(lambda: len(bar.ledger.charged) == 1, "the charge")
+        [(_, user, nano, turns)] = bar.ledger.charged
+        assert (user, turns) == ("ann", 0)
+        assert nano >= SENT
+
+
+async def test_a_turn_that_may_be_stored_is_paid_for_by_whoever_goes_on() -> None:
+    class Lossy(UnitMemory):
+        """Stores what it says it did not."""
+
+        async def accept(self, *args: Any) -> None:
+            await super().accept(*args)
+            if len(self.responses) == 1:
+                raise StoreUnavailable("It broke off.", details={"written": "unknown"})
+
+    async with counter(memory=Lossy()) as bar:
+        bar.memory.gate.clear()
+        asked = spawn(bar.link.submit(bar.key, ask("one")), name="asked")
+        await until(lambda: len(bar.agent.requests) == 1, "the model is asked")
+        bar.memory.gate.set()
+        with pytest.raises(StoreUnavailable):
+            await asked
+        await bar.runtime.depose([bar.key])
+        bar.tell()
+        [lost] = bar.memory.responses
+        reader = await bar.link.attach(bar.key, response_id=lost)
+        [*_, end] = await until_ended(reader)
+        assert [charge.estimated for charge in end.data.charges] == [True, False]
+        assert bar.ledger.charged == []
