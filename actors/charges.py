@@ -6,7 +6,7 @@ too many than too few. So are those of a host that was lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from actors.desk import Place, Seat
@@ -69,10 +69,7 @@ def total(charges: Iterable[Charge]) -> Usage | None:
 
 
 def lost_charges(
-    record: ResponseRecord,
-    seat: Seat,
-    find: Callable[[str], Seat | None],
-    request: ModelRequest,
+    record: ResponseRecord, seats: Mapping[str, Seat], request: ModelRequest
 ) -> list[Charge]:
     """What the activations before this one have spent on a turn, by what is known of it.
 
@@ -82,18 +79,34 @@ def lost_charges(
 
     Args:
         record: As it was found, before a leg of this activation.
-        seat: Its agent.
-        find: Other agents by name.
-        request: What that was asked, but for `said`.
+        seats: The agents as they are now.
+        request: What was asked, but for `said`.
     """
-    endpoint = record.decision.get("endpoint")
-    begun: list[tuple[str | None, int]] = [(endpoint and f"{seat.name}/{endpoint}", 0)]
+    endpoint = record.decision.get("endpoint", "")
+    begun: list[tuple[str | None, int]] = [(f"{record.agent}/{endpoint}", 0)]
     begun += [(leg.target, leg.position) for leg in record.legs if leg.policy != "stop"]
     ends = [*(start for _, start in begun[1:]), len(record.text)]
     charges: list[Charge] = []
     for (asked, start), end in zip(begun, ends, strict=True):
-        agent, _, name = (asked or "").partition("/")
-        at = find(agent) or seat
-        place = at.places.get(name, at.first)
-        charges.append(charge_for(at.name, place, None, request, record.text[start:end]))
+        agent, _, name = (asked or record.agent).partition("/")
+        seat, said = seats.get(agent), record.text[start:end]
+        if seat is None:
+            charges.append(_charge_of_gone(agent, name, seats.values(), request, said))
+        else:
+            place = seat.places.get(name, seat.first)
+            charges.append(charge_for(seat.name, place, None, request, said))
     return charges
+
+
+def _charge_of_gone(
+    agent: str, endpoint: str, seats: Iterable[Seat], request: ModelRequest, said: str
+) -> Charge:
+    """Which model it was nobody knows any longer: it costs what the dearest there is would."""
+    tokens = estimated_input(request), estimate(said) if said else 0
+    prices = {place.price for seat in seats for place in seat.places.values()}
+    price = max(
+        (price for price in prices if price is not None),
+        key=lambda price: cost(price, *tokens),
+        default=None,
+    )
+    return charged(agent, endpoint, "", price, *tokens, estimated=True)

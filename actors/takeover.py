@@ -31,7 +31,7 @@ def resumption(record: ResponseRecord, seat: Seat | None, most: int, epoch: int)
     policy = "stop" if seat is None else seat.on_host_loss
     failure: TroupeError | None = None
     if seat is None:
-        failure = HostUnavailable("The agent of this turn is no longer there.", code=HOST_LOST)
+        failure = agent_gone()
     elif record.attempts > most:
         failure = HostUnavailable(
             f"{record.attempts - 1} hosts were lost with this turn.", code=HOST_LOST
@@ -45,3 +45,14 @@ def resumption(record: ResponseRecord, seat: Seat | None, most: int, epoch: int)
     position = 0 if policy == "restart" else len(record.text)
     number = leg_of(record.attempts, 0)
     return Resumption(Leg(len(record.cuts), position, policy, HOST_LOST, epoch, number), failure)
+
+
+def agent_gone() -> HostUnavailable:
+    """Why a turn ends whose agent was taken away while nobody ran it."""
+    return HostUnavailable("The agent of this turn is no longer there.", code=HOST_LOST)
+
+
+def stopped(leg: Leg, record: ResponseRecord, error: TroupeError | None) -> Leg:
+    """The leg of a turn that was to go on by `leg` and does not: what was said stands."""
+    reason = leg.reason if error is None else error.cause_code
+    return leg._replace(position=len(record.text), policy="stop", reason=reason)

@@ -12,8 +12,8 @@ As long as nobody has heard a word that is unseen. After that each change is tol
 anything further is said, and the text that arrived is cut before the leg: it stands, or is taken
 back.
 
-A turn whose host was lost goes on here under its old record: `resume` says in which leg, and what
-the model says from then on is appended to what was recorded.
+A turn whose host was lost goes on here under its old record (`resume`), in a leg that is told once
+it is known that it may: what the model says from then on is appended to what was recorded.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from actors.charges import total
 from actors.desk import Seat
 from actors.hedge import first_to_speak
 from actors.log import EventLog
+from actors.takeover import stopped
 from context.text import storable
 from contracts.agents import End
 from contracts.errors import ProviderInterrupted, ProviderTimeout, TroupeError
@@ -108,6 +109,8 @@ class Turn:
         self._parts = [record.text] if record.text else []
         self._number = 0
         self._chars = len(record.text)
+        self._leg: Leg | None = None
+        """Which an earlier activation's turn is to go on in, until it is told."""
         self._target: str | None = None
         """Where the last leg said that it goes on."""
         self._admitted = False
@@ -146,12 +149,26 @@ class Turn:
         self._say_started()
         self._opened.set()
 
-    def resume(self, leg: Leg) -> None:
-        """Go on with what an earlier activation began, in a new leg; then let text through.
+    def resume(
+        self,
+        leg: Leg,
+        failure: TroupeError | None,
+        permit: Callable[[], Awaitable[object]],
+    ) -> None:
+        """Go on in this leg with what an earlier activation began; the rest as with `start`."""
+        self._leg = leg
+        if self.record.first_seq > 0:
+            # Readers know of it, and may come back to it before they hear of the leg.
+            self._opened.set()
+        self.start(failure, permit)
+
+    def _take_up(self, leg: Leg) -> None:
+        """Say that the turn goes on in this leg, or ends by it; then let text through.
 
         What was recorded in a way that readers cannot have followed (`first_seq` 0) is said anew,
         behind the leg's beginning, where every reader takes it in the place of all it had.
         """
+        self._leg = None
         record, said = self.record, self.record.text
         known = record.first_seq > 0
         self._parts.clear()
@@ -175,7 +192,8 @@ class Turn:
             self._chars = 0
         elif said and not known:
             self._pending.append(said)
-        record.status = "in_progress"
+        if not self._ending:
+            record.status = "in_progress"
         self._opened.set()
         self.cut()
 
@@ -282,6 +300,7 @@ class Turn:
     async def _run(
         self, failure: TroupeError | None, permit: Callable[[], Awaitable[object]] | None
     ) -> None:
+        refusal: TroupeError | None = None
         try:
             self._listening = True
             if failure is not None:
@@ -290,6 +309,8 @@ class Turn:
                 raise asyncio.CancelledError
             if permit is not None:
                 await permit()
+            if self._leg is not None:
+                self._take_up(self._leg)
             async with asyncio.timeout(self._turn_s):
                 await self._listen()
         except TimeoutError:
@@ -306,7 +327,10 @@ class Turn:
         except TroupeError as error:
             self._fail(error)
             self._given_up = error is self._attempts.error
+            refusal = error
         self._ending = True
+        if self._leg is not None:
+            self._take_up(stopped(self._leg, self.record, refusal))
         self._attempts.leave()
         self.record.usage = total(self.record.charges)
         await self._opened.wait()

@@ -27,7 +27,7 @@ from actors.limits import SessionLimits
 from actors.log import EventLog
 from actors.purse import Purse
 from actors.summarizer import Summarizer
-from actors.takeover import resumption
+from actors.takeover import agent_gone, resumption
 from actors.turn import Turn
 from contracts.commands import Accepted, TurnRequest
 from contracts.decisions import Decision, RoutingInput
@@ -78,6 +78,8 @@ class Waiting:
     seat: Seat
     answer_position: int
     accepted: Event | None = None
+    gone: bool = False
+    """Its agent is no longer there: `seat` is any other, and the turn is to end."""
 
 
 class Turns:
@@ -276,8 +278,15 @@ class Turns:
     def _begin(self, waiting: Waiting) -> None:
         turn = self._turn = self._make_turn(waiting)
         # It may have waited for long, and others have spent meanwhile.
-        turn.start(permit=lambda: self._beyond(waiting.record.user))
+        turn.start(agent_gone() if waiting.gone else None, lambda: self._permit(waiting.record))
         turn.open()
+
+    async def _permit(self, record: ResponseRecord) -> None:
+        """Raise if nothing more may be spent; what is beyond a soft limit is in the decision."""
+        beyond = list(await self._beyond(record.user))
+        if beyond != record.decision.get("budget", []):
+            decision = {name: of for name, of in record.decision.items() if name != "budget"}
+            record.decision = {**decision, "budget": beyond} if beyond else decision
 
     async def _beyond(self, user: str | None) -> tuple[str, ...]:
         """The budgets that are beyond their soft limits.
@@ -326,7 +335,8 @@ class Turns:
             record = one.record
             seat = self._desk.seat(record.agent)
             gone = seat is None
-            waiting = Waiting(record, seat or self._desk.any_seat(), one.answer_position)
+            seat = seat or self._desk.any_seat()
+            waiting = Waiting(record, seat, one.answer_position, gone=gone)
             # Not known where it stood in the log: then it is said again.
             if not record.accepted_seq or (one.may_have_begun and not record.first_seq):
                 record.epoch = self._state.epoch
@@ -336,24 +346,22 @@ class Turns:
                     record.accepted_seq, "accepted", record.id, -1, accepted_data(record, one.input)
                 )
             if number == 0 and (one.may_have_begun or gone):
-                self._resume(waiting, gone=gone)
+                self._resume(waiting)
             elif number == 0:
                 self._begin(waiting)
             else:
                 self._queue.append(waiting)
         self._owner.urgent()
 
-    def _resume(self, waiting: Waiting, *, gone: bool) -> None:
+    def _resume(self, waiting: Waiting) -> None:
         record, seat = waiting.record, waiting.seat
         most, epoch = self._limits.turn_attempts, self._state.epoch
-        leg, failure = resumption(record, None if gone else seat, most, epoch)
+        leg, failure = resumption(record, None if waiting.gone else seat, most, epoch)
         log.warning("%s lost its host: %s (attempt %d)", record.id, leg.policy, record.attempts)
-        if not gone:
-            asked = self._composer(waiting)(seat, seat.first, None)
-            record.charges = lost_charges(record, seat, self._desk.seat, asked)
+        asked = self._composer(waiting)(seat, seat.first, None)
+        record.charges = lost_charges(record, self._desk.in_force.seats, asked)
         turn = self._turn = self._make_turn(waiting)
-        turn.resume(leg)
-        turn.start(failure)
+        turn.resume(leg, failure, lambda: self._permit(record))
 
     # -- ending ---------------------------------------------------------------------------------
 

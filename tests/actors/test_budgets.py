@@ -198,6 +198,17 @@ async def test_a_turn_beyond_soft_limits_goes_on_and_says_so() -> None:
         assert seen == [(None, ["turn"]), (["session"], ["session", "turn"])]
 
 
+async def test_a_turn_that_waited_says_what_is_beyond_its_soft_limit_when_its_time_comes() -> None:
+    async with counter(session=Limit(soft=TURN - 1)) as bar:
+        _, reader = await bar.link.start(bar.key, ask("one"))
+        await bar.link.submit(bar.key, ask("two"))
+        bar.tell()
+        bar.tell()
+        events = await until_ended(reader, 2)
+        ends = [event.data for event in events if event.kind == "ended"]
+        assert [end.decision.get("budget") for end in ends] == [None, ["session"]]
+
+
 async def test_nobody_is_let_in_while_nobody_knows_what_was_spent() -> None:
     class Away(UnitLedger):
         async def spent(self, org_id: str, user: str | None) -> Spent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,23 @@ import pytest
 from actors.runtime import HostRuntime
 from contracts.commands import SessionKey
 from contracts.events import Cursor, Event, events_of
-from contracts.messages import ENDED
+from contracts.messages import ENDED, FailurePolicy
+from contracts.money import Budgets, Limit, Price, Spent
 from gateway.link import Link
 from tests.actors.conftest import Stage, ask
 from tests.actors.screen import Screen
-from tests.support.runtime import OneHost, ScriptedAgent, make_link, make_runtime
+from tests.actors.troupe_of import told_until
+from tests.support.runtime import (
+    OneHost,
+    ScriptedAgent,
+    UnitLedger,
+    UnitMemory,
+    make_link,
+    make_runtime,
+)
+from tests.support.waiting import until
+
+PRICE = Price(1.0, 4.0)
 
 
 class Heir:
@@ -276,3 +289,139 @@ async def test_what_is_told_is_on_record_before(stage: Stage) -> None:
             seen.extend(event for _, event in await reader.next())
     assert stage.memory.shelves[stage.key].journal == [], "an ended turn is durable elsewhere"
     assert seen[-1].response_id == accepted.response_id
+
+
+async def test_an_agent_that_is_gone_is_paid_for_as_the_dearest_that_is_there(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    runtime = make_runtime(stage.memory, {"somebody-else": ScriptedAgent()}, price=PRICE)
+    link = make_link(OneHost(runtime), "gw_2")
+    reader = await link.attach(stage.key, after=Cursor(screen.epoch, screen.seq))
+    async with asyncio.timeout(5):
+        while screen.ended is None:
+            screen.show(await reader.next())
+    [charge] = screen.ended.charges
+    assert (charge.agent, charge.endpoint, charge.model) == ("echo", "echo-1", "")
+    assert charge.nano == 1_000 * charge.input_tokens + 4_000 * charge.output_tokens
+    assert min(charge.input_tokens, charge.output_tokens) > 0
+    assert charge.estimated
+    await link.close()
+    await runtime.close()
+
+
+async def test_a_turn_that_waited_for_an_agent_that_is_gone_is_answered_by_nobody_else() -> None:
+    memory, poet, key = UnitMemory(), ScriptedAgent(), SessionKey("org_default", "conv_1")
+    first = make_runtime(memory, {"echo": ScriptedAgent(), "poet": poet})
+    memory.create()
+    link = make_link(OneHost(first))
+    begun = await link.submit(key, ask("question"))
+    waits = await link.submit(key, replace(ask("a rhyme"), model="poet"))
+    last = await link.submit(key, ask("and then?"))
+    assert begun and waits and last
+    agent = ScriptedAgent()
+    second = make_runtime(memory, {"echo": agent})
+    other = make_link(OneHost(second), "gw_2")
+    reader = await other.attach(key, response_id=begun.response_id)
+    agent.answer("answer")
+    agent.answer("that")
+    told: dict[str, Any] = {}
+    async with asyncio.timeout(5):
+        while len(told) < 3:
+            told |= {e.response_id: e.data for _, e in await reader.next() if e.kind == "ended"}
+    ends = [told[one.response_id] for one in (begun, waits, last)]
+    assert [end.status for end in ends] == ["completed", "failed", "completed"]
+    assert ends[1].error["code"] == "host_lost"
+    assert (ends[1].agent, ends[1].text, ends[1].charges) == ("poet", "", [])
+    assert [request.messages[-1].text for request in agent.requests] == ["question", "and then?"]
+    for one, runtime in ((link, first), (other, second)):
+        await one.close()
+        await runtime.close()
+
+
+# -- what a further request may cost --------------------------------------------------------------
+
+
+class Spender(UnitLedger):
+    """Whose user has spent this much; `gate` keeps the answer back."""
+
+    def __init__(self, nano: int) -> None:
+        super().__init__()
+        self.nano = nano
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.asked = 0
+
+    async def spent(self, org_id: str, user: str | None) -> Spent:
+        self.asked += 1
+        await self.gate.wait()
+        return Spent(org_day=self.nano)
+
+
+BUDGETS = Budgets(org_day=Limit(50, 100))
+
+
+@pytest.mark.parametrize("policy", ["continue", "restart"])
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded", "not recorded"])
+async def test_beyond_a_hard_limit_no_further_request_is_bought(
+    stage: Stage, policy: FailurePolicy, recorded: bool
+) -> None:
+    screen = await half_said(stage, "one ")
+    if not recorded:
+        stage.memory.lose_journal(stage.key)
+    ledger = Spender(100)
+    async with heir(stage, on_host_loss=policy, budgets=BUDGETS, ledger=ledger) as taken:
+        told = await go_on(taken, stage.key, screen)
+        assert taken.agent.requests == []
+        legs = [event.data for event in told if event.kind == "resumed"]
+        text = "one " if recorded else ""
+        assert [(leg.policy, leg.position, leg.reason, leg.target) for leg in legs] == [
+            ("stop", len(text), "budget_exceeded", None)
+        ]
+        assert screen.ended is not None and screen.ended.error is not None
+        assert (screen.ended.status, screen.ended.error["code"]) == ("failed", "budget_exceeded")
+        assert screen.text == stored(stage, screen) == text, "what was said stands"
+        assert len(screen.ended.charges) == 1, "what was asked before is paid for"
+
+
+async def test_beyond_a_soft_limit_it_goes_on_and_says_so(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    async with heir(stage, budgets=BUDGETS, ledger=Spender(60)) as taken:
+        taken.agent.answer("two")
+        await go_on(taken, stage.key, screen)
+        assert screen.text == stored(stage, screen) == "one two"
+        assert screen.ended is not None and screen.ended.decision["budget"] == ["org_day"]
+
+
+async def test_it_can_be_cancelled_while_nobody_knows_yet_whether_it_may_go_on(
+    stage: Stage,
+) -> None:
+    screen = await half_said(stage, "one ")
+    ledger = Spender(0)
+    ledger.gate.clear()
+    async with heir(stage, on_host_loss="restart", budgets=BUDGETS, ledger=ledger) as taken:
+        reader = await taken.link.attach(stage.key, after=Cursor(screen.epoch, screen.seq))
+        await until(lambda: ledger.asked == 1, "it asks")
+        record = await taken.link.cancel(stage.key, screen.response_id)
+        assert (record.status, record.text) == ("cancelled", "one ")
+        async with asyncio.timeout(5):
+            while screen.ended is None:
+                screen.show(await reader.next())
+        assert taken.agent.requests == []
+        assert screen.text == stored(stage, screen) == "one "
+
+
+async def test_a_reader_that_has_nothing_is_shown_what_was_said_before_the_leg(
+    stage: Stage,
+) -> None:
+    screen = await half_said(stage, "one ")
+    ledger = Spender(0)
+    ledger.gate.clear()
+    async with heir(stage, budgets=BUDGETS, ledger=ledger) as taken:
+        reader = await taken.link.attach(stage.key, after=Cursor(0, 0))
+        assert not reader.attached.recovered
+        shown = await reader.next()
+        assert [event.kind for _, event in shown] == ["started", "delta"]
+        ledger.gate.set()
+        taken.agent.answer("two")
+        told = await told_until(reader, "ended")
+        assert [event.kind for event in told] == ["resumed", "delta", "ended"]
+        reader.close()
