@@ -361,6 +361,10 @@ class Turn:
                 attempt = attempts.current or attempt
                 heard = attempt.heard and self._opened.is_set()
                 attempts.go_on(attempt, provider_failed(error), heard=heard)
+                if not self._opened.is_set():
+                    # Nobody has heard a word of it, and nobody is to: it is said anew.
+                    self._pending.clear()
+                    self._chars = 0
 
     async def _hear(self, attempt: Attempt) -> None:
         hedge = self.seat.hedge
@@ -401,15 +405,10 @@ class Turn:
         """How the answer has begun, for the next request; what changes by it is told first."""
         lost = self._attempts.lost
         text = self._text()
-        heard = lost is not None and lost.heard
+        heard = bool(text) and lost is not None and lost.heard
         moved = self._target not in (None, attempt.name)
         if not heard and not moved and (attempt.place.continues or not text):
             return text or None
-        if not self._opened.is_set():
-            # Nobody has heard a word of it.
-            self._pending.clear()
-            self._chars = 0
-            return None
         on_failure = self._attempts.contract.on_failure
         policy = goes_on(on_failure, continues=attempt.place.continues)
         self._change(policy, attempt.name)

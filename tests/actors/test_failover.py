@@ -27,8 +27,10 @@ from contracts.errors import (
 from contracts.events import LEG_NUMBERS, Cursor, Event, events_of
 from contracts.messages import Usage
 from routing.health import Capacity
+from contracts.tasks import spawn
 from tests.actors.conftest import ask
 from tests.actors.troupe_of import SESSION_LIMITS, company, shown, told_until, until_asked
+from tests.support.waiting import until
 
 AWAY = ProviderUnavailable("away")
 BROKE = ProviderInterrupted("broke")
@@ -59,6 +61,29 @@ async def test_before_the_first_token_another_is_asked_unseen(error: Any) -> Non
         assert cast["b"].requests[0].model == "model-b"
         assert record.decision["endpoint"] == "a"
         assert [one["endpoint"] for one in record.decision["candidates"]] == ["a", "b"]
+
+
+@pytest.mark.parametrize("on_failure", ["continue", "restart", "stop"])
+@pytest.mark.parametrize("continues", [True, False])
+async def test_what_broke_before_the_message_was_stored_nobody_has_heard(
+    on_failure: str, continues: bool
+) -> None:
+    """It is stored while the turn waits for the time to ask again."""
+    voices = "a" if continues else ""
+    async with company(1, on_failure=on_failure, continues=voices) as cast:
+        cast.memory.gate.clear()
+        cast["a"].say("one ", "two ", ProviderInterrupted("broke", retry_after=0.5))
+        cast["a"].answer("hello")
+        turn = spawn(cast.play(), name="turn")
+        await until_asked(cast["a"])
+        await until(lambda: cast["a"].closed == 1, "it broke")
+        cast.memory.gate.set()
+        events, record = await turn
+        assert [event.kind for event in events] == ["accepted", "started", "delta", "ended"]
+        assert (record.text, record.legs, record.status) == ("hello", [], "completed")
+        assert cast["a"].requests[1].said is None
+        broken = record.charges[0]
+        assert broken.output_tokens == estimate("one two "), "what nobody heard is paid for"
 
 
 async def test_the_only_endpoint_is_asked_again() -> None:

@@ -412,7 +412,7 @@ async def test_it_can_be_cancelled_while_nobody_knows_yet_whether_it_may_go_on(
 async def test_a_reader_that_has_nothing_is_shown_what_was_said_before_the_leg(
     stage: Stage,
 ) -> None:
-    screen = await half_said(stage, "one ")
+    await half_said(stage, "one ")
     ledger = Spender(0)
     ledger.gate.clear()
     async with heir(stage, budgets=BUDGETS, ledger=ledger) as taken:
