@@ -17,24 +17,21 @@ import math
 from collections.abc import AsyncGenerator, Callable, Collection, Iterator
 from typing import Protocol, cast
 
-from actors.charges import charge_for, estimated_input, within
+from actors.charges import within
 from actors.desk import Hedge, Place, Seat
 from contracts.agents import End, ModelRequest
 from contracts.errors import (
     AgentUnavailable,
-    Busy,
     OverBudget,
     ProviderError,
-    ProviderRateLimited,
-    ProviderRejected,
     ProviderUnauthorized,
-    ProviderUnavailable,
     TroupeError,
 )
 from contracts.messages import ResponseRecord, Usage
 from contracts.money import cost
 from routing.endpoints import Ticket
 from routing.failover import Again, Contract, Failure, after
+from routing.prices import charge_for, estimated_input, may_have_cost
 
 log = logging.getLogger("troupe.actors.attempts")
 
@@ -42,14 +39,6 @@ ANSWER_TOKENS = 1000
 """What an answer is expected to take at most, where nobody set a limit."""
 _LOOK_AGAIN_S = 1.0
 _SOON_S = 0.02
-_REFUSALS = (
-    Busy,
-    ProviderRateLimited,
-    ProviderRejected,
-    ProviderUnauthorized,
-    ProviderUnavailable,
-)
-"""A request that comes to one of these before it said anything cost nothing."""
 
 
 class Attempt:
@@ -255,7 +244,7 @@ class Attempts:
         """It failed; what that means for the turn is another question."""
         if ticket := attempt.give_back():
             ticket.failed(_now(), error)
-            if attempt.asked and (attempt.heard or not isinstance(error, _REFUSALS)):
+            if attempt.asked and may_have_cost(error, heard=attempt.heard):
                 self._charge(attempt, None)
         place = attempt.seat.name, attempt.place.name
         self._failed.add(place)

@@ -1,37 +1,17 @@
-"""What requests to providers cost, where the provider said it and where it did not.
-
-A stream that was left or broke never says how many tokens it were; they are estimated then, rather
-too many than too few. So are those of a host that was lost.
-"""
+"""What a turn's requests may cost, and what they came to, also those of a host that was lost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from actors.desk import Place, Seat
+from actors.desk import Seat
 from actors.purse import over_budget
-from context.history import cost as message_cost
 from context.tokens import estimate
 from contracts.agents import ModelRequest
 from contracts.messages import ResponseRecord, Usage
 from contracts.money import Charge, Price, answer_tokens, charged, cost
-
-
-def estimated_input(request: ModelRequest) -> int:
-    """Tokens of what a model is given to read."""
-    tokens = sum(map(message_cost, request.messages))
-    return tokens + estimate(request.instructions or "") + estimate(request.said or "")
-
-
-def charge_for(
-    agent: str, place: Place, usage: Usage | None, request: ModelRequest, said: str
-) -> Charge:
-    """The charge of one request; `said` counts only where the provider gave no `usage`."""
-    estimated = usage is None
-    if usage is None:
-        usage = Usage(estimated_input(request), estimate(said) if said else 0)
-    return charged(agent, place.name, place.model, place.price, *usage, estimated=estimated)
+from routing.prices import charge_for, estimated_input
 
 
 def within(request: ModelRequest, price: Price | None, most: int, spent: int) -> ModelRequest:

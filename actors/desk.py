@@ -5,17 +5,24 @@ What is in force may be replaced at any time. A turn keeps the seat it was given
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from contracts.agents import Agent
 from contracts.decisions import Classifier, Decision, Found, Oracle, RoutingInput, Semantic
+from contracts.errors import TroupeError
 from contracts.messages import FailurePolicy, OnBusy
 from contracts.money import NO_BUDGETS, Budgets, Charge, Price
+from contracts.tasks import spawn
 from routing.decide import decide
 from routing.endpoints import EndpointSet, limit
 from routing.rules import RuleSet
 from routing.targets import Ask
+
+log = logging.getLogger("troupe.actors.desk")
 
 TALLIED = 1000
 """Turns of which a share is kept, about."""
@@ -163,7 +170,11 @@ Pay = Callable[[str, str | None, Sequence[Charge]], None]
 
 
 class Paid:
-    """An oracle as one message asks it: whoever said the message pays for the answer."""
+    """An oracle as one message asks it: whoever said the message pays for what was asked.
+
+    A question that nobody waits for any longer has its time all the same, so that it is known what
+    it cost.
+    """
 
     __slots__ = ("_message", "_oracle", "_pay")
 
@@ -173,15 +184,32 @@ class Paid:
         self._pay = pay
 
     async def nearest(self, question: Semantic, text: str) -> Found:
-        return self._paid(await self._oracle.nearest(question, text))
+        return await self._apart(self._oracle.nearest(question, text), question.timeout_s)
 
     async def classify(self, question: Classifier, text: str) -> Found:
-        return self._paid(await self._oracle.classify(question, text))
+        return await self._apart(self._oracle.classify(question, text), question.timeout_s)
 
-    def _paid(self, found: Found) -> Found:
-        if found.charges:
-            self._pay(self._message.org_id, self._message.user, found.charges)
-        return found
+    async def _apart(self, asking: Coroutine[Any, Any, Found], timeout_s: float) -> Found:
+        work = self._paid(asking, timeout_s)
+        return await asyncio.shield(spawn(work, name="rule-asks", on_error=_noted))
+
+    async def _paid(self, asking: Coroutine[Any, Any, Found], timeout_s: float) -> Found:
+        spent: tuple[Charge, ...] = ()
+        try:
+            async with asyncio.timeout(timeout_s):
+                found = await asking
+            spent = found.charges
+            return found
+        except TroupeError as error:
+            spent = error.charges
+            raise
+        finally:
+            if spent:
+                self._pay(self._message.org_id, self._message.user, spent)
+
+
+def _noted(error: BaseException) -> None:
+    log.debug("a question of a rule has no answer: %r", error)
 
 
 class Desk:

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from actors.attempts import provider_failed, unavailable
-from actors.desk import Desk, Place, Seat
+from actors.desk import Desk, Seat
 from actors.purse import Purse
 from context.history import cost as message_cost
 from context.summarize import Portion, portion, request
@@ -21,8 +21,8 @@ from contracts.agents import End
 from contracts.errors import ProviderInterrupted, TroupeError
 from contracts.memory import Memory, SessionState, Summary
 from contracts.messages import Usage
-from contracts.money import charged
 from contracts.tasks import spawn, stop
+from routing.prices import charge_for, may_have_cost
 
 log = logging.getLogger("troupe.actors.summarizer")
 
@@ -92,8 +92,15 @@ class Summarizer:
         if ticket is None:
             raise unavailable(writer, writer.endpoints.wait_s(now(), tokens=tokens))
         place = writer.places[ticket.endpoint]
-        stream = place.agent.stream(replace(asked, model=place.model))
+        asked = replace(asked, model=place.model)
+        stream = place.agent.stream(asked)
         pieces: list[str] = []
+
+        def pay(usage: Usage | None) -> None:
+            """Whatever becomes of the summary."""
+            charge = charge_for(writer.name, place, usage, asked, "".join(pieces))
+            self._purse.charge(self._state.key.org_id, self._state.user, [charge])
+
         spoke = False
         try:
             async with aclosing(stream) as items:  # type: ignore[type-var]
@@ -103,20 +110,17 @@ class Summarizer:
                         ticket.spoke(now())
                     if isinstance(item, End):
                         ticket.done(now(), item.usage)
-                        self._pay(writer, place, item.usage)
+                        pay(item.usage)
                         return "".join(pieces).strip(), item.usage
                     pieces.append(item)
             raise ProviderInterrupted("The provider's stream stopped without an end.")
         except Exception as error:
-            ticket.failed(now(), provider_failed(error))
+            problem = provider_failed(error)
+            ticket.failed(now(), problem)
+            if may_have_cost(problem, heard=bool(pieces)):
+                pay(None)
             raise
         except BaseException:
             ticket.left(now())
+            pay(None)
             raise
-
-    def _pay(self, writer: Seat, place: Place, usage: Usage | None) -> None:
-        """Count it, whatever becomes of the summary."""
-        if usage is None or place.price is None:
-            return
-        charge = charged(writer.name, place.name, place.model, place.price, *usage)
-        self._purse.charge(self._state.key.org_id, self._state.user, [charge])

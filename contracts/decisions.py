@@ -118,7 +118,8 @@ class Found(NamedTuple):
 class Oracle(Protocol):
     """What needs a model to route; in a cluster, the Router deployment.
 
-    Raises a `TroupeError` where it cannot tell in time; the caller then takes the rule's `else`.
+    Raises a `TroupeError` where it cannot tell in time, with what it has cost as its `charges`; the
+    caller then takes the rule's `else`.
     """
 
     async def nearest(self, question: Semantic, text: str) -> Found: ...

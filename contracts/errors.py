@@ -32,7 +32,10 @@ once. Errors cross process boundaries, so every class pickles with all its field
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from contracts.money import Charge
 
 
 class TroupeError(Exception):
@@ -44,6 +47,7 @@ class TroupeError(Exception):
         code: Overrides the class's machine-readable code where one class has several causes.
         retry_after: Seconds after which a retry makes sense.
         details: Further JSON-serialisable facts, shown to the caller.
+        charges: What was spent before it failed, where no turn has it on its record.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -59,6 +63,7 @@ class TroupeError(Exception):
         code: str | None = None,
         retry_after: float | None = None,
         details: dict[str, Any] | None = None,
+        charges: tuple[Charge, ...] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -66,10 +71,11 @@ class TroupeError(Exception):
         self.cause_code = code or self.code
         self.retry_after = retry_after
         self.details = details or {}
+        self.charges = charges
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.message, self.param, self.cause_code, self.retry_after, self.details)
-        return _rebuild, (type(self), *fields)
+        return _rebuild, (type(self), *fields, self.charges)
 
     def as_dict(self) -> dict[str, Any]:
         """The OpenAI error object, without the request id the gateway adds."""
@@ -89,8 +95,16 @@ def _rebuild(
     code: str,
     retry_after: float | None,
     details: dict[str, Any],
+    charges: tuple[Charge, ...] = (),
 ) -> TroupeError:
-    return cls(message, param=param, code=code, retry_after=retry_after, details=details)
+    return cls(
+        message,
+        param=param,
+        code=code,
+        retry_after=retry_after,
+        details=details,
+        charges=charges,
+    )
 
 
 class RequestError(TroupeError):

@@ -72,7 +72,8 @@ class RouterShell:
                 asked: Any = self._nearest((question, text))
                 answer: Found | TroupeError = await asked
         except TimeoutError:
-            return ProviderTimeout(f"No embedder answered within {limit_s:g} s.")
+            why = f"No embedder answered within {limit_s:g} s."
+            return ProviderTimeout(why, charges=self._oracle.cost_of(question, text))
         return answer
 
     async def classify(self, question: Classifier, text: str) -> Found | TroupeError:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from copy import copy
 from typing import Any, Protocol, TypeVar
 
 from context.tokens import estimate
@@ -26,6 +27,7 @@ from contracts.money import Charge, Price, charged
 from router.nearness import Examples, Vector, direction, nearest
 from router.sorting import MAX_ANSWER_CHARS, asked, label_in
 from routing.endpoints import EndpointSet
+from routing.prices import charge_for, may_have_cost
 
 T = TypeVar("T")
 ROUTER = "router"
@@ -188,11 +190,18 @@ class ModelOracle:
             why = f"No endpoint of agent '{question.agent}' can take a question now."
             raise AgentUnavailable(why, retry_after=wait_s)
         place = seat.places[ticket.endpoint]
+        request = asked(question, text, place.model)
         said, end = "", None
         spoken = False
+
+        def cost(usage: Usage | None = None) -> tuple[Charge, ...]:
+            if place.price is None:
+                return ()
+            return (charge_for(question.agent, place, usage, request, said),)
+
         try:
             async with asyncio.timeout(question.timeout_s):
-                stream: Any = place.agent.stream(asked(question, text, place.model))
+                stream: Any = place.agent.stream(request)
                 async with aclosing(stream):
                     async for item in stream:
                         if not spoken:
@@ -205,19 +214,28 @@ class ModelOracle:
         except TimeoutError:
             error = ProviderTimeout(f"Agent '{question.agent}' took too long to choose a label.")
             ticket.failed(self._clock(), error)
+            error.charges = cost()
             raise error from None
         except TroupeError as error:
             ticket.failed(self._clock(), error)
+            if may_have_cost(error, heard=bool(said)):
+                error.charges = cost()
             raise
         except BaseException:
             ticket.left(self._clock())
             raise
         if end is None:
             ticket.left(self._clock())
-            return NOTHING
+            return Found(None, None, cost())
         ticket.done(self._clock(), end.usage)
         label = label_in(said, question) if end.reason == "stop" else None
-        return Found(label, None, _charges(question.agent, place, end.usage))
+        return Found(label, None, cost(end.usage))
+
+    def cost_of(self, question: Semantic, text: str) -> tuple[Charge, ...]:
+        """What it costs to ask for the vector of a message, also if nobody waits for it."""
+        embedding = self._embeddings.get(question.embedder or self._default)
+        text = text[: self._chars]
+        return embedding.charges(text) if embedding is not None and text.strip() else ()
 
     async def prepare(self, questions: Sequence[Semantic | Classifier]) -> None:
         """Open what these questions need and learn their examples, so that no message waits for it.
@@ -259,7 +277,11 @@ class ModelOracle:
             ),
         )
         if isinstance(vectors, TroupeError):
-            return [vectors] * len(asks)
+            lost = may_have_cost(vectors)
+            return [
+                _with(vectors, embedding.charges(texts[text]) if lost and text in texts else ())
+                for _, text in asks
+            ]
         messages = dict(zip(texts, vectors, strict=True))
         known = dict(zip(questions, learned, strict=True))
         answers: list[Found | TroupeError] = []
@@ -268,11 +290,11 @@ class ModelOracle:
             if message is None:
                 answers.append(NOTHING)
             elif isinstance(examples, TroupeError):
-                answers.append(examples)
+                answers.append(_with(examples, embedding.charges(texts[text])))
             elif any(vector.size != message.size for vector in examples.values()):
                 embedding.forget()
                 why = f"Embedder '{name}' has another model now than when it learned its examples."
-                answers.append(Unavailable(why))
+                answers.append(Unavailable(why, charges=embedding.charges(texts[text])))
             else:
                 label, score = nearest(message, question.examples, examples)
                 label = label if score >= question.min_score else None
@@ -287,10 +309,11 @@ class ModelOracle:
             return embedding
 
 
-def _charges(agent: str, place: Place, usage: Usage | None) -> tuple[Charge, ...]:
-    if usage is None or place.price is None:
-        return ()
-    return (charged(agent, place.name, place.model, place.price, *usage),)
+def _with(error: TroupeError, charges: tuple[Charge, ...]) -> TroupeError:
+    """The error as one of those hears it whom it is told."""
+    mine = copy(error)
+    mine.charges = charges
+    return mine
 
 
 async def _tried(work: Awaitable[T]) -> T | TroupeError:

@@ -1,11 +1,48 @@
-"""What a model costs, by the table of prices."""
+"""What a model costs, by the table of prices, and what a request to it cost.
+
+A stream that was left or broke never says how many tokens it were; they are estimated then, rather
+too many than too few.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Protocol
 
-from contracts.money import Price
+from context.history import cost as message_cost
+from context.tokens import estimate
+from contracts.agents import ModelRequest
+from contracts.errors import (
+    Busy,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnauthorized,
+    ProviderUnavailable,
+)
+from contracts.messages import Usage
+from contracts.money import Charge, Price, charged
+
+_REFUSALS = (
+    Busy,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderUnauthorized,
+    ProviderUnavailable,
+)
+
+
+class Priced(Protocol):
+    """An agent's endpoint, as far as a bill names it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def price(self) -> Price | None: ...
 
 
 def price_of(prices: Mapping[str, Price], provider: str, model: str) -> Price | None:
@@ -30,3 +67,24 @@ def price_of(prices: Mapping[str, Price], provider: str, model: str) -> Price | 
             if rank > best:
                 best, found = rank, price
     return found
+
+
+def estimated_input(request: ModelRequest) -> int:
+    """Tokens of what a model is given to read."""
+    tokens = sum(map(message_cost, request.messages))
+    return tokens + estimate(request.instructions or "") + estimate(request.said or "")
+
+
+def charge_for(
+    agent: str, place: Priced, usage: Usage | None, request: ModelRequest, said: str
+) -> Charge:
+    """The charge of one request; `said` counts only where the provider gave no `usage`."""
+    estimated = usage is None
+    if usage is None:
+        usage = Usage(estimated_input(request), estimate(said) if said else 0)
+    return charged(agent, place.name, place.model, place.price, *usage, estimated=estimated)
+
+
+def may_have_cost(error: Exception, *, heard: bool = False) -> bool:
+    """Whether a request that was sent and came to this is paid for. What was refused is not."""
+    return heard or not isinstance(error, _REFUSALS)

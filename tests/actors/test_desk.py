@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from actors.desk import Desk, InForce, Seat
 from contracts.decisions import Classifier, Found, RoutingInput, Semantic
+from contracts.errors import ProviderTimeout, TroupeError
 from contracts.money import Charge
+from contracts.tasks import spawn, stop
 from routing.rules import RuleSpec, compile_rules
 from routing.targets import Ask
 from tests.support.endpoints import InOrder
+from tests.support.waiting import until
 
 SEMANTIC = Semantic("", (("a", "one"), ("b", "two")), 0.5, 5.0)
 CLASSIFIER = Classifier("a", (("a", "this"), ("b", "that")), None, 5.0)
@@ -63,4 +69,56 @@ async def test_where_nobody_may_be_asked_nobody_pays() -> None:
     till = Till()
     decision, _ = await desk.choose("auto", RoutingInput("x", turn=0), ask=False, pay=till.pay)
     assert decision.agent == "a"
+    assert till.paid == []
+
+
+class Slow:
+    """An oracle that waits for its gate, then says b, or why it cannot."""
+
+    def __init__(self, error: TroupeError | None = None) -> None:
+        self.gate = asyncio.Event()
+        self.asked = 0
+        self.error = error
+
+    async def nearest(self, question: Semantic, text: str) -> Found:
+        return await self.classify(CLASSIFIER, text)
+
+    async def classify(self, question: Classifier, text: str) -> Found:
+        self.asked += 1
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return Found("b", None, (CHARGE,))
+
+
+@pytest.mark.parametrize("question", [SEMANTIC, CLASSIFIER], ids=["semantic", "classifier"])
+async def test_an_answer_that_nobody_waits_for_any_longer_is_paid_for(question: Any) -> None:
+    oracle, till = Slow(), Till()
+    desk = Desk(InForce(SEATS, rules(Ask(question, "a"))), oracle)
+    given = RoutingInput("hello", user="ada", org_id="org_x", turn=0)
+    choosing = spawn(desk.choose("auto", given, pay=till.pay), name="choosing")
+    await until(lambda: oracle.asked == 1, "it is asked")
+    await stop(choosing)
+    assert till.paid == []
+    oracle.gate.set()
+    await until(lambda: till.paid == [("org_x", "ada", (CHARGE,))], "it is paid for")
+
+
+async def test_nobody_answers_and_it_is_paid_for() -> None:
+    oracle, till = Slow(ProviderTimeout("It took too long.", charges=(CHARGE,))), Till()
+    oracle.gate.set()
+    desk = Desk(InForce(SEATS, rules(Ask(CLASSIFIER, "a"))), oracle)
+    given = RoutingInput("hello", org_id="org_x", turn=0)
+    decision, _ = await desk.choose("auto", given, pay=till.pay)
+    assert decision.asked == {"kind": "classifier", "fallback": "no answer (provider_timeout)"}
+    assert till.paid == [("org_x", None, (CHARGE,))]
+
+
+async def test_a_question_has_no_more_than_its_time() -> None:
+    oracle, till = Slow(), Till()
+    hasty = CLASSIFIER._replace(timeout_s=0.01)
+    desk = Desk(InForce(SEATS, rules(Ask(hasty, "a"))), oracle)
+    decision, _ = await desk.choose("auto", RoutingInput("hello", turn=0), pay=till.pay)
+    assert decision.agent == "a"
+    await until(lambda: not [t for t in asyncio.all_tasks() if t.get_name() == "rule-asks"], "end")
     assert till.paid == []

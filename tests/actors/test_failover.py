@@ -26,8 +26,8 @@ from contracts.errors import (
 )
 from contracts.events import LEG_NUMBERS, Cursor, Event, events_of
 from contracts.messages import Usage
-from routing.health import Capacity
 from contracts.tasks import spawn
+from routing.health import Capacity
 from tests.actors.conftest import ask
 from tests.actors.troupe_of import SESSION_LIMITS, company, shown, told_until, until_asked
 from tests.support.waiting import until

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from context.history import SUMMED_UP
-from contracts.errors import ProviderRateLimited, StoreUnavailable
-from contracts.money import Price
+from context.tokens import estimate
+from contracts.agents import End
+from contracts.errors import ProviderInterrupted, ProviderRateLimited, StoreUnavailable
+from contracts.money import Price, cost
+from routing.prices import estimated_input
 from tests.actors.conftest import Stage, ask
 from tests.support.endpoints import InOrder
 from tests.support.runtime import (
@@ -20,6 +24,7 @@ from tests.support.runtime import (
     make_link,
     make_runtime,
 )
+from tests.support.waiting import until
 
 LONG = "So it was said, and at length. " * 12
 
@@ -132,6 +137,44 @@ async def test_a_failure_costs_nothing_and_is_tried_after_the_next_turn(
     archive.scribe.answer("kept")
     await until_kept(archive)
     assert archive.memory.summaries[0].text == "kept"
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (("It ", "began", ProviderRateLimited("enough")), "It began"),
+        ((ProviderInterrupted("It broke."),), ""),
+        (("It ", "began", None), "It began"),
+        ((None,), ""),
+        (("all of it", End("stop", None)), "all of it"),
+    ],
+    ids=["refused after a word", "interrupted", "given up", "given up at once", "without a count"],
+)
+async def test_what_a_provider_gave_no_count_of_is_paid_for_by_estimate(
+    archive: Archive, items: tuple[Any, ...], said: str
+) -> None:
+    for n in range(3):
+        await say(archive, f"{n} {LONG}")
+    await until_asked(archive.scribe)
+    archive.scribe.say(*(item for item in items if item is not None))
+    if None in items:
+        await until(archive.scribe.said.empty, "it is said")
+        await archive.runtime.depose([archive.key])
+    await until(lambda: len(archive.ledger.charged) == 1, "the charge")
+    asked = archive.scribe.requests[0]
+    nano = cost(Price(1.0, 4.0), estimated_input(asked), estimate(said) if said else 0)
+    assert archive.ledger.charged == [("org_default", None, nano, 0)]
+
+
+async def test_a_summary_that_is_refused_costs_nothing(archive: Archive) -> None:
+    for n in range(3):
+        await say(archive, f"{n} {LONG}")
+    await until_asked(archive.scribe)
+    archive.scribe.say(ProviderRateLimited("later"))
+    await until(lambda: archive.scribe.open == 0, "it is over")
+    await say(archive, "go on")
+    await until_asked(archive.scribe, 2)
+    assert archive.ledger.charged == []
 
 
 async def test_a_deleted_item_takes_the_summary_along(archive: Archive) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from actors.charges import estimated_input, within
+from actors.charges import within
 from contracts.agents import ModelRequest
 from contracts.errors import OverBudget
 from contracts.messages import Message
 from contracts.money import Price, cost
+from routing.prices import estimated_input
 
 # 1,000 nano-dollars for a token of input, 4,000 for one of output.
 PRICE = Price(1.0, 4.0)

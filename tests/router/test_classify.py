@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,20 @@ import pytest
 
 from agents.registry import build
 from agents.spec import AgentSpec
-from contracts.agents import Agent
+from context.tokens import estimate
+from contracts.agents import Agent, End, ModelRequest
 from contracts.decisions import Classifier, Found
-from contracts.errors import AgentUnavailable, ProviderTimeout, ProviderUnavailable
+from contracts.errors import (
+    AgentUnavailable,
+    ProviderInterrupted,
+    ProviderTimeout,
+    ProviderUnavailable,
+    TroupeError,
+)
 from contracts.money import Charge, Price, cost
 from router.oracle import Embedding, ModelOracle
-from router.sorting import label_in
+from router.sorting import asked, label_in
+from routing.prices import estimated_input
 from tests.support.endpoints import InOrder
 from tests.support.simulator import SimulatorProcess
 
@@ -51,7 +60,7 @@ class World:
 
     def __init__(self, simulator: SimulatorProcess) -> None:
         self.simulator = simulator
-        self.agent = build(
+        self.agent: Agent = build(
             AgentSpec("small", "openai", "m", base_url=simulator.openai_url, timeout_s=20)
         )
         self.endpoints = InOrder(["small-1"])
@@ -207,3 +216,68 @@ async def test_it_is_told_what_it_cost(world: World) -> None:
     assert charge.input_tokens > 0 < charge.output_tokens
     assert charge.nano == cost(world.price, charge.input_tokens, charge.output_tokens)
     assert isinstance(charge, Charge) and not charge.estimated
+
+
+class Says:
+    """An agent that says this, and then ends, fails, or says nothing more."""
+
+    def __init__(self, *items: str | End | Exception) -> None:
+        self.items = items
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[str | End]:
+        for item in self.items:
+            if isinstance(item, Exception):
+                raise item
+            yield item
+            if isinstance(item, End):
+                return
+        await asyncio.Event().wait()
+
+    async def aclose(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ((), ""),
+        (("bill",), "bill"),
+        (("bill", ProviderUnavailable("It broke.")), "bill"),
+        ((ProviderInterrupted("It broke."),), ""),
+    ],
+    ids=["silent", "too slow", "unavailable after a word", "interrupted"],
+)
+async def test_who_gives_no_answer_is_paid_for_by_estimate(
+    world: World, items: tuple[Any, ...], said: str
+) -> None:
+    world.price, world.agent = Price(1.0, 10.0), Says(*items)
+    with pytest.raises(TroupeError) as caught:
+        await world.oracle.classify(QUESTION._replace(timeout_s=0.05), "Where is my refund?")
+    # Also on its way from one process to another.
+    [charge] = pickle.loads(pickle.dumps(caught.value)).charges
+    assert charge.estimated
+    sent = estimated_input(asked(QUESTION, "Where is my refund?", "simulated"))
+    assert (charge.input_tokens, charge.output_tokens) == (sent, estimate(said) if said else 0)
+    assert charge.nano == cost(world.price, sent, charge.output_tokens)
+
+
+@pytest.mark.parametrize(
+    "items",
+    [("x" * 300,), ("billing", End("stop", None))],
+    ids=["too long", "no usage"],
+)
+async def test_what_was_said_without_a_count_is_paid_for_by_estimate(
+    world: World, items: tuple[Any, ...]
+) -> None:
+    world.price, world.agent = Price(1.0, 10.0), Says(*items)
+    found = await world.oracle.classify(QUESTION, "Where is my refund?")
+    [charge] = found.charges
+    assert charge.estimated
+    assert charge.output_tokens == estimate(items[0])
+
+
+async def test_who_refuses_is_not_paid(world: World) -> None:
+    world.price, world.agent = Price(1.0, 10.0), Says(ProviderUnavailable("away"))
+    with pytest.raises(ProviderUnavailable) as caught:
+        await world.oracle.classify(QUESTION, "Where is my refund?")
+    assert caught.value.charges == ()

@@ -11,7 +11,7 @@ import pytest
 from agents.registry import build_embedder
 from agents.spec import EmbedderSpec
 from contracts.decisions import Found, Semantic
-from contracts.errors import ProviderRateLimited, TroupeError, Unavailable
+from contracts.errors import ProviderRateLimited, ProviderTimeout, TroupeError, Unavailable
 from contracts.money import Price
 from router.oracle import Embedding, ModelOracle
 from tests.support.simulator import SimulatorProcess
@@ -171,10 +171,11 @@ class Changing:
     def __init__(self) -> None:
         self.size = 2
         self.refuses: str | None = None
+        self.error: TroupeError = ProviderRateLimited("Not this one.")
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         if self.refuses in texts:
-            raise ProviderRateLimited("Not this one.")
+            raise self.error
         return [[1.0] + [0.0] * (self.size - 1) for _ in texts]
 
     async def aclose(self) -> None:
@@ -232,3 +233,35 @@ async def test_it_is_told_what_a_message_cost_and_examples_are_nobodys() -> None
     assert charge.nano == charge.input_tokens * 20_000
     [again] = (await oracle.nearest(QUESTION, "refund")).charges
     assert again == charge
+
+
+async def test_what_was_asked_for_in_vain_is_told_with_the_error() -> None:
+    embedder, price = Changing(), Price(20.0, 0.0)
+
+    async def opened(name: str) -> Embedding:
+        return Embedding(embedder, 1, 100, ("near", "small"), price)
+
+    async def seats() -> Mapping[str, Any]:
+        return {}
+
+    oracle = ModelOracle(opened, seats, default="near", chars=200)
+    assert oracle.cost_of(QUESTION, "refund") == (), "nothing can have been asked yet"
+    [paid] = (await oracle.nearest(QUESTION, "refund")).charges
+    # The examples fail, the message's own vector was had.
+    embedder.refuses = "bad"
+    bad = QUESTION._replace(examples=(("billing", "good"), ("code", "bad")))
+    [failed] = await oracle.nearest_of([(bad, "refund")])
+    assert isinstance(failed, ProviderRateLimited) and failed.charges == (paid,)
+    # The message's own fails: refused, or nobody knows.
+    embedder.refuses = "refund"
+    asks = [(QUESTION, "refund"), (QUESTION, "refund of all of it"), (QUESTION, " ")]
+    embedder.error = ProviderRateLimited("x")
+    answers = await oracle.nearest_of(asks)
+    assert [type(answer) for answer in answers] == [ProviderRateLimited] * 3
+    assert [answer.charges for answer in answers] == [()] * 3
+    embedder.error = ProviderTimeout("x")
+    first, second, nothing = await oracle.nearest_of(asks)
+    assert isinstance(first, ProviderTimeout)
+    assert first.charges == (paid,) == oracle.cost_of(QUESTION, "refund")
+    assert second.charges == oracle.cost_of(QUESTION, "refund of all of it") != first.charges
+    assert nothing.charges == ()
