@@ -308,16 +308,15 @@ class Session:
             raise Conflict("The conversation is in use.", code="conversation_in_use")
 
     async def _drop(self) -> None:
-        await self.turns.settled()
-        stopped = await self.turns.abandon()
+        stopped = await self.turns.give_up()
         try:
             await self._memory.drop(self.key, self.state.epoch)
         except TroupeError:
             # What ran has stopped already; whoever activates the session next goes on with it.
             self._stop(Deposed("The session has moved.", retry_after=0), moved=True)
             raise
-        if stopped is not None:
-            self.turns.pay(stopped, turns=1)
+        for record in stopped:
+            self.turns.pay(record, turns=1)
         self._stop(NotFound("The conversation was deleted."), moved=True)
 
     # -- the turns' side (TurnsOwner) -----------------------------------------------------------

@@ -121,6 +121,9 @@ class Turns:
         self._choosing: asyncio.Timeout | None = None
         self._draining = False
         self._abandoned = False
+        self._deleting = False
+        self._unkept: deque[ResponseRecord] = deque(maxlen=limits.mailbox)
+        """Turns that ended here, and in the store did not."""
         self.settled_seq = 0
         """Up to here the rows of the store hold all that was said, but for what waits."""
 
@@ -459,7 +462,7 @@ class Turns:
     async def _keep(self, record: ResponseRecord, answer: Message | None) -> None:
         """Make the end durable; a store that is away is asked again, within bounds."""
         state = self._state
-        away = StoreUnavailable("The store is away.")
+        away, in_doubt = StoreUnavailable("The store is away."), False
         for attempt in range(1, self._limits.save_attempts + 1):
             try:
                 await self._memory.finish(
@@ -469,7 +472,12 @@ class Turns:
             except StoreUnavailable as error:
                 log.warning("%s cannot be kept yet (%d): %s", record.id, attempt, error.message)
                 away = error
+                in_doubt = in_doubt or _may_be_stored(error)
+                if self._deleting:
+                    break
                 await asyncio.sleep(min(1.0, 0.1 * attempt))
+        if not in_doubt:
+            self._unkept.append(record)
         log.error("%s could not be kept: the store stayed away", record.id)
         record.status = "failed"
         record.error = {"code": away.cause_code, "message": "The answer could not be stored."}
@@ -485,8 +493,7 @@ class Turns:
     async def abandon(self) -> ResponseRecord | None:
         """Stop what runs without ending it: it stays open in the store, for whoever comes next.
 
-        Whoever goes on with it estimates what it has cost. If nobody can, `pay` is to be called
-        with what is returned.
+        Whoever goes on with it estimates what it has cost.
         """
         self._abandoned = True
         self._queue.clear()
@@ -498,11 +505,18 @@ class Turns:
         await turn.drop()
         return turn.record
 
-    async def settled(self) -> None:
-        """A turn whose end is being kept is kept, with what it has cost; no other one begins."""
+    async def give_up(self) -> list[ResponseRecord]:
+        """Stop what runs, since all of it is to be deleted; the turns of which nothing is counted.
+
+        An end that is being written is written, with what it has cost, or it is known that it is
+        not.
+        """
+        self._deleting = True
         self.drain()
         if self._turn is not None and self._turn.is_ending:
             await self._turn.done.wait()
+        stopped = await self.abandon()
+        return [*self._unkept, stopped] if stopped is not None else list(self._unkept)
 
     def pay(self, record: ResponseRecord, *, turns: int = 0) -> None:
         """Count what was asked for a turn of which the store will never hear."""

@@ -320,6 +320,22 @@ async def test_an_end_that_is_being_kept_counts_once_though_its_conversation_is_
         assert len(bar.agent.requests) == 1, "what waited was not begun"
 
 
+async def test_an_end_that_could_not_be_kept_is_paid_for_with_the_deletion() -> None:
+    async with counter() as bar:
+        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        await told(reader, "started")
+        bar.memory.broken = [StoreUnavailable("away", details={"written": "no"})]
+        bar.memory.gate.clear()
+        bar.tell()
+        await until(lambda: bar.agent.closed == 1, "the answer is whole")
+        turns = bar.runtime._sessions[bar.key].turns  # pyright: ignore[reportPrivateUsage]
+        deletion = spawn(bar.link.drop(bar.key), name="deletion")
+        await until(lambda: turns._draining, "it is begun")  # pyright: ignore[reportPrivateUsage]
+        bar.memory.gate.set()
+        await deletion
+        assert bar.ledger.charged == [("org_default", "ann", TURN, 1)]
+
+
 @pytest.mark.parametrize(
     "error",
     [
