@@ -7,10 +7,11 @@ import json
 import re
 
 import pytest
-from playwright.async_api import Browser, Route, WebSocketRoute, expect
+from playwright.async_api import Browser, Locator, Route, WebSocketRoute, expect
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.contrast import CONTRAST, too_faint
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -239,21 +240,37 @@ async def test_the_past_comes_in_pages_and_what_is_read_stays_in_place(chat: Cha
     await expect(chat.questions.last).to_be_in_viewport()
 
 
+async def click_to_hear(button: Locator, words: str) -> None:
+    """Click a button and wait until it has said so, which it does for a moment only."""
+    one = await button.element_handle()
+    assert one is not None
+    await one.evaluate(
+        """(button) => {
+          button.said = "";
+          const note = () => { button.said += button.textContent; };
+          new MutationObserver(note).observe(button, { subtree: true, childList: true });
+        }"""
+    )
+    await one.click()
+    await until(
+        lambda: one.evaluate("(button, words) => button.said.includes(words)", words),
+        f"it has said {words}",
+    )
+
+
 async def test_an_answer_and_its_code_can_be_copied(chat: ChatPage) -> None:
     await chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await chat.open()
     await chat.send("Write a Python function that greets a person by name.", "gpt")
     await chat.until_answered()
     code = chat.answer.locator(".code")
-    await code.get_by_role("button", name="Copy").click()
-    await expect(code.get_by_role("button", name="Copied")).to_be_visible()
+    await click_to_hear(code.get_by_role("button", name="Copy"), "Copied")
     copied = await chat.page.evaluate("navigator.clipboard.readText()")
     assert copied == await code.locator("code").text_content()
 
     regenerate = chat.answer.get_by_role("button", name="Regenerate")
     place = await regenerate.bounding_box()
-    await chat.answer.locator(".after").get_by_role("button", name="Copy").click()
-    await expect(chat.answer.locator(".after").get_by_role("button", name="Copied")).to_be_visible()
+    await click_to_hear(chat.answer.locator(".after").get_by_role("button", name="Copy"), "Copied")
     assert place and await regenerate.bounding_box() == place
     whole = await chat.page.evaluate("navigator.clipboard.readText()")
     assert whole == (await chat.stored())[1][1]
