@@ -30,6 +30,9 @@ FORGET_S = 30.0
 """An endpoint that is not asked for so long counts as twice as quick, so that it is asked again."""
 
 
+_TELLING_S = 1.0
+"""Where nothing is known of an endpoint, a silence that was shorter says nothing: one that refused
+at once, or has been asked just now, is not quick for that."""
 SHARED_S = 1.0
 """A rate limit that is over sooner is not worth telling other hosts."""
 
@@ -180,7 +183,7 @@ class Health:
         if self._waiting:
             # Nobody has heard a word for so long, though somebody waits.
             silence = now - max(next(iter(self._waiting)).at, self._spoke_at)
-            if silence > (learnt or 0.0):
+            if silence > (_TELLING_S if learnt is None else learnt):
                 return silence
         return learnt
 
@@ -293,7 +296,7 @@ class Health:
         self._learnt_at = now
 
     def _learn_at_least(self, now: float, ttft_s: float) -> None:
-        if self._ttft_s is None or ttft_s > self._ttft_s:
+        if ttft_s > (_TELLING_S if self._ttft_s is None else self._ttft_s):
             self._learn(now, ttft_s)
 
     def _shut(self, *, elsewhere: bool) -> None:

@@ -74,6 +74,20 @@ def test_who_does_not_speak_is_left_before_a_time_out_says_so():
         fix.answer(ticket, 0.01)
 
 
+@pytest.mark.parametrize("how", ["refused", "left", "waiting"])
+def test_who_has_said_nothing_yet_is_not_quick_for_that(how: str):
+    fix = Fixture()
+    fix.answer(fix.take(avoid=("a",)), 0.2)
+    silent = fix.take(avoid=("b",))
+    fix.now += 0.001
+    if how == "refused":
+        silent.failed(fix.now, DOWN)
+    elif how == "left":
+        silent.left(fix.now)
+    seen = {each["endpoint"]: each["expected_ms"] for each in fix.set.view(fix.now)}
+    assert seen == {"a": None, "b": 200}
+
+
 def test_who_falls_silent_in_the_middle_is_avoided_but_not_refused():
     fix = Fixture()
     fix.endpoint("a").silent = lambda: 3
