@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 from contracts.limits import RateLimits
 from contracts.messages import Usage
 from routing.endpoints import Ticket
-from routing.health import Capacity, HealthBook, identity
+from routing.health import Capacity, identity
 from routing.limits import Told, Window
-from tests.routing.clockwork import DOWN, SILENCE, Fixture, limited
+from tests.routing.clockwork import DOWN, SILENCE, Fixture, book_of, limited
 
 steps = st.lists(
     st.tuples(
@@ -136,7 +135,7 @@ def test_an_identity_is_the_endpoints_and_holds_no_key() -> None:
 
 
 def test_agents_share_what_is_known_and_it_is_forgotten_with_the_last_of_them() -> None:
-    book = HealthBook(Random(1))
+    book = book_of()
     one, two = Fixture(1, book=book), Fixture(1, book=book)
     one.break_down("a")
     assert two.none()
