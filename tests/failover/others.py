@@ -63,11 +63,17 @@ class StandIn(NamedTuple):
 
 
 def stand_ins() -> Iterator[StandIn]:
-    alike = [(strike, strike) for strike in (*REFUSED, *SILENTLY, *HALFWAY, Strike("bad_request"))]
-    mixed = [(REFUSED[0], HALFWAY[0]), (HALFWAY[0], REFUSED[0])]
+    unheard = [(strike, strike) for strike in (*REFUSED, *SILENTLY)]
+    heard = [(strike, strike) for strike in HALFWAY]
+    heard += [(REFUSED[0], HALFWAY[0]), (HALFWAY[0], REFUSED[0])]
+    rejected = Strike("bad_request")
     for wire in WIRES:
+        yield StandIn(wire, "continue", rejected, rejected, None)
+        for first, second in unheard:
+            for last in (None, second):
+                yield StandIn(wire, "continue", first, second, last)
         for contract in CONTRACTS:
-            for first, second in (*alike, *mixed):
+            for first, second in heard:
                 for last in (None, second):
                     yield StandIn(wire, contract, first, second, last)
 

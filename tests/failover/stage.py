@@ -17,6 +17,7 @@ from actors.purse import Purse
 from actors.runtime import HostRuntime
 from agents.registry import build
 from agents.spec import AgentSpec
+from agents.streaming import StreamingAgent
 from context.memory import ContextMemory
 from contracts.agents import Agent, End, ModelRequest
 from contracts.commands import InputItem, SessionKey, TurnRequest
@@ -48,6 +49,8 @@ ENDPOINTS = tuple(PRICES)
 SILENT = ("hang", "stall")
 SILENCE_S = 4.0
 PATIENCE_S = 90.0
+NEVER_S = 300.0
+"""Longer than anything is waited for here: a request that was left must have been closed."""
 AT_ONCE = 48
 """Turns that run together; those that wait for a silence to be noticed come on top."""
 
@@ -220,7 +223,7 @@ class Stage(Generic[C]):
         self._memory = memory
         self._simulator = simulator
         self._nobody = nobody
-        self._adapters: dict[tuple[str, float, float, bool], Agent] = {}
+        self._adapters: dict[tuple[str, float, float, bool], StreamingAgent] = {}
         self._histories: dict[str, History] = {}
         self._slow: set[str] = set()
         self.cases = {f"a{number}": case for number, case in enumerate(cases)}
@@ -291,18 +294,21 @@ class Stage(Generic[C]):
             # A reset shall not overtake the tokens that come before it, if it can be helped.
             model += ".gap_ms-20" if role.fault == "abort" else ""
             model += "" if role.times is None else f".times-{role.times}"
-        silence_s = PATIENCE_S
+        silence_s = NEVER_S
         if role.fault in SILENT and not role.patient:
             self._slow.add(case)
             silence_s = SILENCE_S
         # Where something is said first, the silence begins after it, however long that takes.
-        first_s = PATIENCE_S if role.speaks else silence_s
-        adapter: Agent = self._adapter(wire, first_s, silence_s, nobody)
+        first_s = NEVER_S if role.speaks else silence_s
+        adapter = self._adapter(wire, first_s, silence_s, nobody)
         history = self._histories[case]
         agent = Held(Accepted(adapter, history.accepted), role, history)
         return Place(role.name, agent, model, PRICES[role.name])
 
     async def _quiet(self) -> bool:
+        # What was left is closed here; the provider counts a silence as over when it begins.
+        if any(adapter.running for adapter in self._adapters.values()):
+            return False
         return (await asyncio.to_thread(self._simulator.stats))["active"] == 0
 
     async def _play(self, name: str) -> Played:
@@ -331,13 +337,13 @@ class Stage(Generic[C]):
             name, by_socket, by_stream, api, record, messages, told_tickets, sent, asked=[]
         )
 
-    def _adapter(self, wire: str, first_s: float, silence_s: float, nobody: bool) -> Agent:
+    def _adapter(self, wire: str, first_s: float, silence_s: float, nobody: bool) -> StreamingAgent:
         """One for all cases alike, as an endpoint's adapter is for all its turns."""
         known = (wire, first_s, silence_s, nobody)
         if known not in self._adapters:
             provider, _, api = wire.partition("-")
             url = f"http://127.0.0.1:{self._nobody}" if nobody else self._simulator.url
-            self._adapters[known] = build(
+            adapter = build(
                 AgentSpec(
                     "conformance",
                     provider,
@@ -349,6 +355,8 @@ class Stage(Generic[C]):
                     timeout_s=silence_s,
                 )
             )
+            assert isinstance(adapter, StreamingAgent)
+            self._adapters[known] = adapter
         return self._adapters[known]
 
 
