@@ -266,3 +266,12 @@ def test_another_hosts_failures_are_believed_unless_it_has_spoken_here_since() -
     pair.one.take().failed(pair.one.now, DOWN)
     pair.pass_on()
     assert pair.two.none()
+
+
+def test_a_rate_limit_that_another_host_tells_is_waited_out_with_nobody_else_to_ask() -> None:
+    here, there = Fixture(1, alone=True), Fixture(1)
+    here.break_down("a")
+    assert here.wait_s() <= 1.2
+    there.take().failed(there.now, limited(60.0))
+    here.book.hear(here.now, {"host_there": there.book.words(there.now)})
+    assert here.wait_s() >= 60
