@@ -125,7 +125,15 @@ class Attempts:
         self._text = text
         self._most_nano = most_nano
         on_failure = record.decision.get("on_failure") or seat.on_failure
-        self.contract = Contract(seat.attempts, seat.retry_s, seat.retry_nano, on_failure, turn_s)
+        self.contract = Contract(
+            seat.attempts,
+            seat.retry_s,
+            seat.retry_nano,
+            on_failure,
+            turn_s,
+            seat.backoff_s,
+            seat.backoff_max_s,
+        )
         self._tokens = 0
         self._begun = self._since = 0.0
         self._requests = 0

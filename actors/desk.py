@@ -95,6 +95,9 @@ class Seat:
         retry_s: Seconds from a turn's beginning, or from the loss of an answer that had begun, in
             which it may make a further request.
         retry_nano: Nano-dollars that requests after the first may cost; None: no bound of its own.
+        backoff_s: Seconds before an endpoint that failed a turn is asked again by it; as much
+            longer each time.
+        backoff_max_s: Seconds of that at most.
         on_failure: What becomes of a begun answer whose provider fails.
         fallbacks: Agents that are asked where none of its own endpoints answers.
         hedge: None: a slow first token is waited for.
@@ -116,6 +119,8 @@ class Seat:
     attempts: int = 3
     retry_s: float = 30.0
     retry_nano: int | None = None
+    backoff_s: float = 0.1
+    backoff_max_s: float = 1.0
     on_failure: FailurePolicy = "continue"
     fallbacks: tuple[str, ...] = ()
     hedge: Hedge | None = None

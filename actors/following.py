@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from actors.desk import Desk, Seat
 from actors.renewal import Renewal
+from actors.seating import health_of
 from actors.seats import in_force
 from config.stores import exchange_of, memory_of
 from context.exchange import Exchange
 from context.watch import PolicyWatch
 from contracts.ids import new_id
 from contracts.tasks import spawn, stop
-from routing.health import HEALTH
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -33,6 +33,8 @@ class Following:
         pace = settings.hosts.pace.model_copy(update={"bulk_ms": 0.0, "urgent_ms": 0.0})
         hosts = settings.hosts.model_copy(update={"pace": pace})
         self._settings = settings.model_copy(update={"hosts": hosts})
+        self.health = health_of(self._settings)
+        """What this process knows of endpoints."""
         self._memory: ContextMemory | None = None
         self._desk: Desk | None = None
         self._renewal: Renewal | None = None
@@ -46,11 +48,11 @@ class Following:
 
     async def open(self) -> None:
         """Load the agents' SDKs, and look for policies from now on. Raises `StoreUnavailable`."""
-        desk = Desk(await asyncio.to_thread(in_force, self._settings))
+        desk = Desk(await asyncio.to_thread(in_force, self._settings, self.health))
         memory = memory_of(self._settings)
         try:
             await memory.open()
-            renewal = Renewal(self._settings, desk)
+            renewal = Renewal(self._settings, self.health, desk)
             poll_s = self._settings.routing.poll_s
             watch = PolicyWatch(memory.policies, renewal.apply, poll_s=poll_s)
             await watch.look()
@@ -60,8 +62,8 @@ class Following:
             raise
         self._memory, self._desk, self._renewal = memory, desk, renewal
         self._watcher = spawn(watch.run(), name="router-policies")
-        self._exchange = exchange_of(self._settings, new_id("router"), HEALTH, None)
-        HEALTH.on_shut = self._exchange.nudge
+        self._exchange = exchange_of(self._settings, new_id("router"), self.health, None)
+        self.health.on_shut = self._exchange.nudge
         self._exchange.open()
 
     async def aclose(self) -> None:

@@ -24,6 +24,7 @@ from actors.purse import Purse
 from actors.renewal import Renewal
 from actors.report import endpoint_rows, host_report
 from actors.runtime import HostRuntime
+from actors.seating import health_of
 from actors.seats import in_force
 from actors.server import HostServer
 from config.stores import exchange_of, memory_of
@@ -37,7 +38,7 @@ from contracts.pace import Pace
 from contracts.policies import Policy
 from contracts.tasks import spawn, stop
 from router.reach import RouterOracle, router_oracle
-from routing.health import HEALTH
+from routing.health import HealthBook
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -105,8 +106,9 @@ class HostShell:
         self._memory = memory_of(settings)
         await self._memory.open()
         oracle = oracle_of(settings)
-        desk = Desk(in_force(settings), oracle)
-        renewal = self._renewal = Renewal(settings, desk)
+        health = health_of(settings)
+        desk = Desk(in_force(settings, health), oracle)
+        renewal = self._renewal = Renewal(settings, health, desk)
 
         async def renew(policies: Sequence[Policy]) -> None:
             await renewal.apply(policies)
@@ -121,13 +123,13 @@ class HostShell:
         self._server = HostServer(self._runtime, ray.util.get_node_ip_address())
         address = HostAddress(self._host_id, *await self._server.start(), self._server.token)
         self._watcher = spawn(self._watch.run(), name="host-policies")
-        self._exchange = self._shared(desk, self._watch)
+        self._exchange = self._shared(health, desk, self._watch)
         self._reporter = spawn(self._report(self._runtime), name="host-report")
         self._meter = spawn(self._measure(self._runtime, self._memory, desk), name="host-metrics")
         settle()
         return Presence(address, ray.get_runtime_context().get_node_id(), self._draining)
 
-    def _shared(self, desk: Desk, watch: PolicyWatch) -> Exchange:
+    def _shared(self, health: HealthBook, desk: Desk, watch: PolicyWatch) -> Exchange:
         """What is known of endpoints, told to the other hosts and heard from them."""
 
         def report() -> dict[str, Any]:
@@ -135,8 +137,8 @@ class HostShell:
             now = asyncio.get_running_loop().time()
             return host_report(self._host_id, desk, errors, now, time.time())
 
-        exchange = exchange_of(self._settings, self._host_id, HEALTH, report)
-        HEALTH.on_shut = exchange.nudge
+        exchange = exchange_of(self._settings, self._host_id, health, report)
+        health.on_shut = exchange.nudge
         exchange.open()
         return exchange
 
@@ -254,7 +256,7 @@ def runtime_of(
 ) -> HostRuntime:
     """The plain host that these settings describe; `desk` None: with their agents alone."""
     hosts, pace, budgets = settings.hosts, settings.hosts.pace, settings.budgets
-    desk = desk or Desk(in_force(settings))
+    desk = desk or Desk(in_force(settings, health_of(settings)))
     return HostRuntime(
         host_id,
         memory,

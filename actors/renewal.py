@@ -11,6 +11,7 @@ from actors.seats import left, renewed
 from contracts.agents import Agent
 from contracts.policies import Policy
 from contracts.tasks import spawn, stop
+from routing.health import HealthBook
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -24,6 +25,7 @@ class Renewal:
 
     Args:
         settings: As loaded.
+        health: What this process knows of endpoints.
         desk: Works with what is in force.
         sleep: Waits.
     """
@@ -31,10 +33,12 @@ class Renewal:
     def __init__(
         self,
         settings: Settings,
+        health: HealthBook,
         desk: Desk,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._settings = settings
+        self._health = health
         self._desk = desk
         self._sleep = sleep
         self._left: dict[asyncio.Task[None], Sequence[Agent]] = {}
@@ -42,7 +46,7 @@ class Renewal:
     async def apply(self, policies: Sequence[Policy]) -> None:
         """From now on these hold. Raises `InvalidRequest`, and then has changed nothing."""
         before = self._desk.in_force
-        after = await renewed(self._settings, policies, before)
+        after = await renewed(self._settings, self._health, policies, before)
         self._desk.replace(after)
         agents = left(before, after)
         if agents:

@@ -13,20 +13,22 @@ from agents.streaming import StreamingAgent
 from config.resolve import EndpointSpec, endpoints_of
 from contracts.limits import RateLimits
 from contracts.money import nano
+from routing.circuit import Tolerance
 from routing.endpoints import Balanced, Endpoint
-from routing.health import HEALTH, Capacity, Health, HealthBook, identity
+from routing.health import Capacity, Health, HealthBook, identity
 
 if TYPE_CHECKING:
     from config.agents import Agent as Definition
     from config.settings import Settings
 
 
-def seat_of(
-    settings: Settings,
-    name: str,
-    definition: Definition,
-    health: HealthBook = HEALTH,
-) -> Seat:
+def health_of(settings: Settings) -> HealthBook:
+    """What one process comes to know of endpoints."""
+    routing = settings.routing
+    return HealthBook(Tolerance(**routing.circuit.model_dump()), routing.forget_s)
+
+
+def seat_of(settings: Settings, name: str, definition: Definition, health: HealthBook) -> Seat:
     """The seat of one agent, whether or not it is the settings' own. Imports the SDKs in use.
 
     Args:
@@ -57,7 +59,9 @@ def seat_of(
     return Seat(
         name=name,
         places=places,
-        endpoints=Balanced(endpoints, definition.max_sessions, health.chance),
+        endpoints=Balanced(
+            endpoints, definition.max_sessions, health.chance, alone=not definition.fallbacks
+        ),
         instructions=definition.prompt,
         temperature=definition.temperature,
         max_output_tokens=definition.max_output_tokens,
@@ -66,6 +70,8 @@ def seat_of(
         attempts=definition.attempts,
         retry_s=definition.retry_s,
         retry_nano=None if definition.retry_usd is None else nano(definition.retry_usd),
+        backoff_s=settings.routing.backoff_s,
+        backoff_max_s=settings.routing.backoff_max_s,
         on_failure=definition.on_failure,
         fallbacks=definition.fallbacks,
         hedge=hedge and Hedge(hedge.after_ms / 1000, nano(hedge.max_usd), hedge.share),
@@ -90,6 +96,7 @@ def _adapter_spec(
         first_token_s=definition.first_token_s,
         timeout_s=definition.timeout_s,
         total_timeout_s=settings.hosts.max_turn_s,
+        silent_s=settings.routing.silent_s,
         max_sessions=definition.max_sessions,
         pace_s=settings.hosts.pace.bulk_ms / 1000,
     )

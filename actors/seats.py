@@ -16,6 +16,7 @@ from config.policies import Effective, Rules, effective
 from config.resolve import EndpointSpec, endpoints_of
 from contracts.agents import Agent
 from contracts.policies import Policy
+from routing.health import HealthBook
 from routing.rules import RuleSet, compile_rules
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 def in_force(
     settings: Settings,
+    health: HealthBook,
     documents: Sequence[Policy] = (),
     previous: InForce | None = None,
     environ: Mapping[str, str] = os.environ,
@@ -32,6 +34,7 @@ def in_force(
 
     Args:
         settings: As loaded.
+        health: What this process knows of endpoints.
         documents: The newest version of each scope.
         previous: What was in force before; agents that did not change are kept, with all that is
             known of their endpoints.
@@ -40,15 +43,17 @@ def in_force(
     Raises:
         InvalidRequest: They do not fit together, or cannot be had in this process.
     """
-    return _seated(effective(settings, documents, environ), previous, [])
+    return _seated(effective(settings, documents, environ), health, previous, [])
 
 
-async def renewed(settings: Settings, documents: Sequence[Policy], previous: InForce) -> InForce:
+async def renewed(
+    settings: Settings, health: HealthBook, documents: Sequence[Policy], previous: InForce
+) -> InForce:
     """As `in_force`; the loop goes on while documents are read, rules compiled, SDKs imported."""
     found = await asyncio.to_thread(_prepared, settings, documents)
     made: list[Seat] = []
     try:
-        return _seated(found, previous, made)
+        return _seated(found, health, previous, made)
     except BaseException:
         for seat in made:
             await seat.aclose()
@@ -74,7 +79,9 @@ def _prepared(settings: Settings, documents: Sequence[Policy]) -> Effective:
     return found
 
 
-def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InForce:
+def _seated(
+    found: Effective, health: HealthBook, previous: InForce | None, made: list[Seat]
+) -> InForce:
     """Puts the seats that are new into `made`, for a caller who may have to do without them."""
     settings = found.settings
     seats: dict[str, Seat] = {}
@@ -83,7 +90,8 @@ def _seated(found: Effective, previous: InForce | None, made: list[Seat]) -> InF
         if before is not None and before.made_from == definition:
             seats[name] = _priced(before, endpoints_of(settings, name, definition))
         else:
-            seats[name] = replace(seat_of(settings, name, definition), made_from=definition)
+            seat = seat_of(settings, name, definition, health)
+            seats[name] = replace(seat, made_from=definition)
             made.append(seats[name])
     return InForce(
         seats,

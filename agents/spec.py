@@ -21,6 +21,7 @@ class AgentSpec:
         api: Which of a provider's APIs to speak, where it has several (`chat`, `responses`).
         first_token_s: Seconds without a byte until the first text. None: `timeout_s`.
         timeout_s: Seconds without a byte after it.
+        silent_s: Seconds without a byte after which a stream that has spoken counts as silent.
         total_timeout_s: Seconds one stream may last, whatever arrives.
         connect_timeout_s: Seconds to a connection, name lookup and TLS included.
         max_sessions: Streams that may run at once; one more is `Busy`.
@@ -38,6 +39,7 @@ class AgentSpec:
     api: str | None = None
     first_token_s: float | None = None
     timeout_s: float = 60.0
+    silent_s: float = 3.0
     total_timeout_s: float = 600.0
     connect_timeout_s: float = 5.0
     max_sessions: int = 2000

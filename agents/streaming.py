@@ -43,8 +43,6 @@ from contracts.errors import (
 )
 from contracts.limits import RateLimits
 
-SILENT_S = 3.0
-"""A stream that has spoken and then says nothing for so long counts as silent."""
 _LINGER_S = 1.0
 _LIMITS_S = 0.05
 """Heads that come sooner after another one are not read for limits: a busy endpoint has many."""
@@ -150,7 +148,14 @@ class StreamingAgent:
             if request.said:
                 reader = JointReader(reader, request.said)
             deadline = begun + self.spec.total_timeout_s
-            watchdog = Watchdog(answer, begun, self._first_token_s, deadline, self._note_silent)
+            watchdog = Watchdog(
+                answer,
+                begun,
+                self._first_token_s,
+                deadline,
+                self.spec.silent_s,
+                self._note_silent,
+            )
             read, now = answer.read, watchdog.now
             rest_s = 0.0
             while outcome is None:
@@ -316,6 +321,7 @@ class Watchdog:
         "_is_silent",
         "_loop",
         "_note_silent",
+        "_silent_s",
         "_timer",
         "expired",
         "idle_s",
@@ -330,6 +336,7 @@ class Watchdog:
         begun: float,
         idle_s: float,
         deadline: float,
+        silent_s: float,
         note_silent: Callable[[int], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -340,6 +347,7 @@ class Watchdog:
         self.spoken = False
         """The first text is there: from now on silence is reported as well, by `note_silent`."""
         self._answer = answer
+        self._silent_s = silent_s
         self._note_silent = note_silent
         self._is_silent = False
         self.expired: str | None = None
@@ -363,7 +371,7 @@ class Watchdog:
         elif silence >= self.idle_s:
             self.expired = f"not a byte for {self.idle_s:g} s"
         else:
-            self._tell(silent=self.spoken and silence >= SILENT_S)
+            self._tell(silent=self.spoken and silence >= self._silent_s)
             self._wait(now)
             return
         # Wakes the reader with an error, which it takes for ours, since `expired` is set.

@@ -17,7 +17,16 @@ from config.errors import did_you_mean
 from config.files import KeyPath
 from config.resolve import embedders_asked, rule_spec
 from config.rules import Rule
-from config.settings import Auth, Context, Environment, Gateway, Hosts, Limits, is_loopback
+from config.settings import (
+    Auth,
+    Context,
+    Environment,
+    Gateway,
+    Hosts,
+    Limits,
+    Routing,
+    is_loopback,
+)
 from config.values import Section
 from contracts.errors import InvalidRequest
 from contracts.money import NO_BUDGETS
@@ -84,6 +93,7 @@ def check(parts: Parts) -> Iterator[Finding]:
     yield from _rules(parts)
     yield from _asked(parts)
     yield from _figures(parts)
+    yield from _routing(parts)
     yield from _webhooks(parts)
     yield from _prices(parts)
 
@@ -313,6 +323,22 @@ def _figures(parts: Parts) -> Iterator[Finding]:
     if (limits := parts.get(Limits)) and limits.page_items > limits.max_page_items:
         reason = f"must be at most limits.max_page_items, which is {limits.max_page_items}"
         yield Finding(("limits", "page_items"), reason)
+
+
+def _routing(parts: Parts) -> Iterator[Finding]:
+    routing = parts.get(Routing)
+    if routing is None:
+        return
+    circuit = routing.circuit
+    if circuit.enough > circuit.outcomes:
+        reason = f"must be at most routing.circuit.outcomes, which is {circuit.outcomes}"
+        yield Finding(("routing", "circuit", "enough"), reason)
+    if circuit.first_s > circuit.longest_s:
+        reason = f"must be at most routing.circuit.longest_s, which is {circuit.longest_s:g}"
+        yield Finding(("routing", "circuit", "first_s"), reason)
+    if routing.backoff_s > routing.backoff_max_s:
+        reason = f"must be at most routing.backoff_max_s, which is {routing.backoff_max_s:g}"
+        yield Finding(("routing", "backoff_s"), reason)
 
 
 def _prices(parts: Parts) -> Iterator[Finding]:

@@ -230,6 +230,42 @@ class Context(Section):
     )
 
 
+class Circuit(Section):
+    """How much an endpoint may fail before it is left alone, and for how long."""
+
+    streak: Annotated[Positive, Field(le=1000)] = Field(
+        description="Failures in a row that open its circuit. A turn makes up to its agent's "
+        "`attempts` requests, so one turn may do that alone."
+    )
+    outcomes: Annotated[Positive, Field(le=1000)] = Field(
+        description="Newest outcomes of its requests that are looked at in each host."
+    )
+    enough: Annotated[Positive, Field(le=1000)] = Field(
+        description="Of these so many must be known before their share counts."
+    )
+    share: Annotated[Number, Field(gt=0, le=1)] = Field(
+        description="Of these, how many failed to open it, from 0 to 1."
+    )
+    first_s: Annotated[Seconds, Field(le=3600)] = Field(
+        description="Seconds that it stays open the first time; twice as long each time after, "
+        "and up to a fifth longer, so that hosts do not all probe at once."
+    )
+    longest_s: Annotated[Seconds, Field(le=3600)] = Field(
+        description="Seconds that it stays open at most after failures. What is down for long is "
+        "found well again so much later."
+    )
+    limit_s: Annotated[Seconds, Field(le=3600)] = Field(
+        description="Seconds that it stays open at most for a rate limit, however long the "
+        "provider asks for."
+    )
+    key_s: Annotated[Seconds, Field(le=3600)] = Field(
+        description="Seconds that it stays open once its key is refused. Only a person mends that."
+    )
+    probe_s: Annotated[Seconds, Field(le=3600)] = Field(
+        description="Seconds after which a probe that has not spoken makes room for another."
+    )
+
+
 class Routing(Section):
     """What decides which agent answers, and how that is changed while Troupe runs."""
 
@@ -244,6 +280,24 @@ class Routing(Section):
     policy_scopes: Positive = Field(
         description="Policies in force at most: the base's, and one for each organization that "
         "has its own."
+    )
+    circuit: Circuit
+    forget_s: Seconds = Field(
+        description="Seconds after which an endpoint that is not asked counts as twice as quick, "
+        "so that a slow one is tried again."
+    )
+    silent_s: Seconds = Field(
+        description="Seconds without a token after which an answer that has begun counts as "
+        "silent. Where three and half of an endpoint's are, others are asked. Looked at each "
+        "second."
+    )
+    backoff_s: Annotated[Number, Field(ge=0, le=60)] = Field(
+        description="Seconds before a turn asks again where it has failed already, times the "
+        "requests it has made; elsewhere it asks at once."
+    )
+    backoff_max_s: Annotated[Number, Field(ge=0, le=60)] = Field(
+        description="Seconds of that at most, also where the provider wishes for more: somebody "
+        "waits."
     )
     router_replicas: Natural = Field(
         description="Processes that ask models on behalf of rules. 0: none, and such a rule leads "

@@ -1,8 +1,8 @@
 """A circuit: whether an endpoint may be asked, by what became of the requests before.
 
-Closed, everything may pass. It opens after failures and stays open for a second, the next time
-for twice as long, up to half a minute. After that it probes: one request goes through, and what
-becomes of it closes the circuit or opens it anew.
+Closed, everything may pass. It opens after failures and stays open for a moment, the next time
+for twice as long, up to a limit. After that it probes: one request goes through, and what becomes
+of it closes the circuit or opens it anew.
 
 Failures come in two kinds. An endpoint that refuses is known to be well when it speaks; one that
 falls silent in the middle of its answers speaks all the same, so only an end will do.
@@ -13,23 +13,36 @@ Requests that were under way when it opened say nothing more: they failed with t
 from __future__ import annotations
 
 from random import Random
+from typing import NamedTuple
 
-STREAK = 3
-"""Failures in a row that open it."""
-OUTCOMES = 20
-"""Newest outcomes looked at; half of them failed, of ten at least, opens it too."""
-ENOUGH = 10
-FIRST_S = 1.0
-LONGEST_S = 30.0
 SPREAD = 0.2
 """Of the time it stays open, so that hosts do not all probe at once."""
-LIMIT_LONGEST_S = 300.0
-KEY_S = 120.0
-"""For a key that is refused: nothing but a person will mend it."""
-PROBE_S = 2.0
-"""A probe that is under way for so long makes room for a further one."""
 
-_MASK = (1 << OUTCOMES) - 1
+
+class Tolerance(NamedTuple):
+    """How much an endpoint may fail, and how long it is left alone then.
+
+    Args:
+        streak: Failures in a row that open its circuit.
+        outcomes: Newest outcomes that are looked at.
+        enough: Of them there must be so many before their share counts.
+        share: Of them, how many failed to open it.
+        first_s: Seconds that it stays open the first time.
+        longest_s: Seconds that it stays open at most for failures.
+        limit_s: Likewise for a rate limit, whatever the provider asks for.
+        key_s: Seconds for a key that is refused: nothing but a person will mend it.
+        probe_s: Seconds after which a probe under way makes room for a further one.
+    """
+
+    streak: int
+    outcomes: int
+    enough: int
+    share: float
+    first_s: float
+    longest_s: float
+    limit_s: float
+    key_s: float
+    probe_s: float
 
 
 class Circuit:
@@ -39,9 +52,12 @@ class Circuit:
         "_count",
         "_early",
         "_late",
+        "_mask",
         "_outcomes",
         "_probe_at",
         "_random",
+        "_soon",
+        "_tolerance",
         "_trips",
         "closed",
         "closed_at",
@@ -49,14 +65,18 @@ class Circuit:
         "limited",
         "needs_end",
         "opened_at",
+        "plain",
         "until",
     )
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, tolerance: Tolerance, random: Random) -> None:
+        self._tolerance = tolerance
         self._random = random
+        self._mask = (1 << tolerance.outcomes) - 1
         self._early = self._late = 0
         self._outcomes = self._count = 0
         self._trips = 0
+        self._soon = 0.0
         self._probe_at: float | None = None
         self.closed = True
         self.closed_at = 0.0
@@ -66,24 +86,33 @@ class Circuit:
         """How often it has opened."""
         self.limited = False
         """It is open because of a rate limit."""
+        self.plain = False
+        """It is open because requests failed, and they may not fail again."""
         self.needs_end = False
         """A first token does not close it."""
 
-    def state(self, now: float) -> str:
-        """`closed`, `open` or `probing`."""
+    def state(self, now: float, *, urgent: bool = False) -> str:
+        """`closed`, `open` or `probing`; `urgent`: to whom has nobody else to ask."""
         if self.closed:
             return "closed"
-        return "open" if now < self.until else "probing"
+        return "open" if now < self._open_until(urgent) else "probing"
 
-    def wait_s(self, now: float) -> float:
-        """Seconds until it lets a request pass; 0: now."""
+    def wait_s(self, now: float, *, urgent: bool = False) -> float:
+        """Seconds until it lets a request pass; 0: now.
+
+        One that is `urgent` does not wait longer for each failure: only as the first time.
+        """
         if self.closed:
             return 0.0
-        if now < self.until:
-            return self.until - now
+        until = self._open_until(urgent)
+        if now < until:
+            return until - now
         if self._probe_at is None:
             return 0.0
-        return max(0.0, self._probe_at + PROBE_S - now)
+        return max(0.0, self._probe_at + self._tolerance.probe_s - now)
+
+    def _open_until(self, urgent: bool) -> float:
+        return self._soon if urgent and self.plain else self.until
 
     def passed(self, now: float) -> None:
         """A request was let through."""
@@ -106,7 +135,7 @@ class Circuit:
         self._note(failed=False)
         if not self.closed:
             self._close(now)
-        elif self._trips and now - self.closed_at > LONGEST_S:
+        elif self._trips and now - self.closed_at > self._tolerance.longest_s:
             self._trips = 0
 
     def left(self, generation: int) -> None:
@@ -123,10 +152,11 @@ class Circuit:
         else:
             self._early += 1
         self._note(failed=True)
-        many = self._count >= ENOUGH and self._outcomes.bit_count() * 2 >= self._count
-        if self.closed and max(self._early, self._late) < STREAK and not many:
+        bound, count = self._tolerance, self._count
+        many = count >= bound.enough and self._outcomes.bit_count() >= bound.share * count
+        if self.closed and max(self._early, self._late) < bound.streak and not many:
             return False
-        self.open(now, needs_end=spoken)
+        self.open(now, needs_end=spoken, plain=True)
         return True
 
     def refused(self, now: float, generation: int, retry_after: float | None) -> bool:
@@ -134,10 +164,17 @@ class Circuit:
         if generation != self.generation:
             # It is open by now; what came later may know more.
             if self.limited and not self.closed and retry_after is not None:
-                self.until = max(self.until, now + min(retry_after, LIMIT_LONGEST_S))
+                self.until = max(self.until, now + min(retry_after, self._tolerance.limit_s))
             return False
-        wait = None if retry_after is None else min(retry_after, LIMIT_LONGEST_S)
+        wait = None if retry_after is None else min(retry_after, self._tolerance.limit_s)
         self.open(now, for_s=wait, limited=True)
+        return True
+
+    def unauthorized(self, now: float, generation: int) -> bool:
+        """The provider refuses the key. Returns whether that is news."""
+        if generation != self.generation:
+            return False
+        self.open(now, for_s=self._tolerance.key_s)
         return True
 
     def open(
@@ -147,15 +184,20 @@ class Circuit:
         for_s: float | None = None,
         limited: bool = False,
         needs_end: bool = False,
+        plain: bool = False,
     ) -> None:
         """Let nothing through for so long; None: for longer than the last time."""
         if for_s is None:
-            for_s = min(LONGEST_S, FIRST_S * 2.0 ** min(self._trips, 10))
+            bound = self._tolerance
+            for_s = min(bound.longest_s, bound.first_s * 2.0 ** min(self._trips, 30))
             self._trips += 1
-        self.until = now + for_s * (1.0 + SPREAD * self._random.random())
+        spread = 1.0 + SPREAD * self._random.random()
+        self.until = now + for_s * spread
+        self._soon = now + min(for_s, self._tolerance.first_s) * spread
         self.opened_at = now
         self.closed = False
         self.limited = limited
+        self.plain = plain
         self.needs_end = needs_end
         self.generation += 1
         self._probe_at = None
@@ -169,5 +211,5 @@ class Circuit:
         self._probe_at = None
 
     def _note(self, *, failed: bool) -> None:
-        self._outcomes = (self._outcomes << 1 | failed) & _MASK
-        self._count = min(self._count + 1, OUTCOMES)
+        self._outcomes = (self._outcomes << 1 | failed) & self._mask
+        self._count = min(self._count + 1, self._tolerance.outcomes)

@@ -159,21 +159,32 @@ class Balanced:
         endpoints: At least one.
         max_sessions: Requests that may run at once, at all of them together.
         chance: What draws.
+        alone: No other agent stands in. Where none of them is well, nothing is won by leaving
+            them alone for long: whoever fails is probed as soon as the first time.
     """
 
-    def __init__(self, endpoints: Sequence[Endpoint], max_sessions: int, chance: Random) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        max_sessions: int,
+        chance: Random,
+        *,
+        alone: bool = False,
+    ) -> None:
         self.endpoints = tuple(endpoints)
         self.running = 0
         self._max_sessions = max_sessions
         self._chance = chance
+        self._alone = alone
         self._least = min(endpoint.weight for endpoint in endpoints)
 
     def take(self, now: float, *, tokens: int, avoid: Collection[str] = ()) -> Ticket | None:
         if self.running >= self._max_sessions:
             return None
-        free = [
-            e for e in self.endpoints if e.name not in avoid and e.health.wait_s(now, tokens) <= 0.0
-        ]
+        allowed = [e for e in self.endpoints if e.name not in avoid]
+        free = [e for e in allowed if e.health.wait_s(now, tokens) <= 0.0]
+        if not free and self._urgent():
+            free = [e for e in allowed if e.health.wait_s(now, tokens, urgent=True) <= 0.0]
         if not free:
             return None
         if len(free) > 1:
@@ -195,14 +206,16 @@ class Balanced:
             owner, freed = leaving.owner, leaving.health
         if self.running - (owner is self) >= self._max_sessions:
             return A_WHILE_S
+        urgent = self._urgent()
         healths = [endpoint.health for endpoint in self.endpoints]
-        return min([health.wait_s(now, tokens, health is freed) for health in healths])
+        return min([h.wait_s(now, tokens, h is freed, urgent=urgent) for h in healths])
 
     def capacities(self) -> Iterable[tuple[Health, Capacity]]:
         return [(endpoint.health, endpoint.capacity) for endpoint in self.endpoints]
 
     def view(self, now: float) -> tuple[Mapping[str, Any], ...]:
-        return tuple([_seen(endpoint, now) for endpoint in self.endpoints])
+        urgent = self._urgent()
+        return tuple([_seen(endpoint, now, urgent) for endpoint in self.endpoints])
 
     def report(self, now: float, wall: float) -> list[dict[str, Any]]:
         """How each stands, for people.
@@ -212,18 +225,23 @@ class Balanced:
             wall: The same moment in Unix seconds.
         """
         told: list[dict[str, Any]] = []
+        urgent = self._urgent()
         for endpoint in self.endpoints:
             limited_s = endpoint.health.limited_for_s(now)
             told.append(
                 {
                     **endpoint.facts,
-                    **_seen(endpoint, now),
+                    **_seen(endpoint, now, urgent),
                     "asked": endpoint.asked,
                     "failed": endpoint.failed,
                     "rate_limited_until": round(wall + limited_s, 1) if limited_s else None,
                 }
             )
         return told
+
+    def _urgent(self) -> bool:
+        """Nobody is well, here or elsewhere."""
+        return self._alone and not any(e.health.circuit.closed for e in self.endpoints)
 
     def _better(self, free: Sequence[Endpoint], now: float) -> Endpoint:
         one, other = self._two(free)
@@ -299,11 +317,11 @@ class _Taken:
             self._endpoint.running -= 1
 
 
-def _seen(endpoint: Endpoint, now: float) -> dict[str, Any]:
+def _seen(endpoint: Endpoint, now: float, urgent: bool) -> dict[str, Any]:
     expected = endpoint.health.expected_s(now)
     return {
         "endpoint": endpoint.name,
-        "state": endpoint.health.circuit.state(now),
+        "state": endpoint.health.circuit.state(now, urgent=urgent),
         "expected_ms": None if expected is None else round(expected * 1000),
         "running": endpoint.running,
     }

@@ -13,24 +13,26 @@ from contracts.errors import Busy, ProviderError, ProviderUnauthorized, TroupeEr
 from contracts.events import LEGS_OF_ATTEMPT
 from contracts.messages import FailurePolicy
 
-BACKOFF_S = 0.1
-"""Before the same endpoint is asked again; it grows by as much with each request."""
-LONGEST_WAIT_S = 1.0
-"""A provider's own wish is honoured only as far as a person would wait."""
-
-
 SPENT = 0.95
 """Of a turn's whole time: what fails later than that would not be complete in time either."""
 
 
 class Contract(NamedTuple):
-    """What one turn may do; see `actors.desk.Seat`. `turn_s`: seconds it may take in all."""
+    """What one turn may do; see `actors.desk.Seat`.
+
+    Args:
+        turn_s: Seconds it may take in all.
+        backoff_s: Seconds before the same endpoint is asked again; as much longer each time.
+        backoff_max_s: Seconds of that at most, also where the provider wishes for more.
+    """
 
     attempts: int
     retry_s: float
     retry_nano: int | None
     on_failure: FailurePolicy
     turn_s: float
+    backoff_s: float
+    backoff_max_s: float
 
 
 class Failure(NamedTuple):
@@ -89,8 +91,8 @@ def after(contract: Contract, failure: Failure) -> Again | GiveUp:
     if budget is not None and failure.extra_nano + failure.next_nano > budget:
         return GiveUp("spend")
     wish = error.retry_after
-    wait_s = BACKOFF_S * failure.requests if wish is None else wish
-    return Again(min(wait_s, LONGEST_WAIT_S), not isinstance(error, ProviderUnauthorized))
+    wait_s = contract.backoff_s * failure.requests if wish is None else wish
+    return Again(min(wait_s, contract.backoff_max_s), not isinstance(error, ProviderUnauthorized))
 
 
 def goes_on(

@@ -21,15 +21,11 @@ from contracts.errors import (
 )
 from contracts.limits import RateLimits, Word
 from contracts.messages import Usage
-from routing.circuit import KEY_S, Circuit
+from routing.circuit import Circuit, Tolerance
 from routing.limits import A_WHILE_S, Told, Window
 
 NEWEST = 0.3
 """The newest time to a first token in the average of them."""
-FORGET_S = 30.0
-"""An endpoint that is not asked for so long counts as twice as quick, so that it is asked again."""
-
-
 _TELLING_S = 1.0
 """Where nothing is known of an endpoint, a silence that was shorter says nothing: one that refused
 at once, or has been asked just now, is not quick for that."""
@@ -57,11 +53,6 @@ def identity(provider: str, base_url: str, model: str, api_key: str | None) -> s
     """The same endpoint has the same identity in every host; the key cannot be read from it."""
     parts = "\0".join((provider, base_url, model, api_key or ""))
     return hashlib.blake2s(parts.encode(), digest_size=10, person=b"endpoint").hexdigest()
-
-
-def _fresh(age_s: float) -> float:
-    """How much of what was learnt so long ago still counts, from 1 down."""
-    return 0.5 ** (max(0.0, age_s) / FORGET_S)
 
 
 class Others:
@@ -97,11 +88,20 @@ class Asked:
 
 
 class Health:
-    """One endpoint as this host knows it."""
+    """One endpoint as this host knows it.
+
+    Args:
+        fleet: Who shares its limits.
+        tolerance: How much it may fail.
+        forget_s: Not asked for so long it counts as twice as quick, so that it is asked again.
+        chance: Spreads probes.
+        on_shut: Called when it is closed here.
+    """
 
     __slots__ = (
         "__weakref__",
         "_fleet",
+        "_forget_s",
         "_has_told",
         "_learnt_at",
         "_on_shut",
@@ -122,11 +122,17 @@ class Health:
     )
 
     def __init__(
-        self, fleet: Fleet, chance: random.Random, on_shut: Callable[[], None] | None = None
+        self,
+        fleet: Fleet,
+        tolerance: Tolerance,
+        forget_s: float,
+        chance: random.Random,
+        on_shut: Callable[[], None] | None = None,
     ) -> None:
         self.capacity = Capacity()
         """By what is in force: see `routing.endpoints.limit`."""
-        self.circuit = Circuit(chance)
+        self.circuit = Circuit(tolerance, chance)
+        self._forget_s = forget_s
         self.others = Others()
         self.running = 0
         self._fleet = fleet
@@ -146,13 +152,15 @@ class Health:
 
     # -- before a request -----------------------------------------------------------------------
 
-    def wait_s(self, now: float, tokens: int, leaving: int = 0) -> float:
+    def wait_s(self, now: float, tokens: int, leaving: int = 0, *, urgent: bool = False) -> float:
         """Seconds until it may be able to take a request; 0: now.
 
-        `leaving`: how many of those that run are about to go.
+        Args:
+            leaving: How many of those that run are about to go.
+            urgent: See `Circuit.wait_s`.
         """
         circuit = self.circuit
-        wait = 0.0 if circuit.closed else circuit.wait_s(now)
+        wait = 0.0 if circuit.closed else circuit.wait_s(now, urgent=urgent)
         most, requests, allowed = self.capacity
         others = self.others
         if most is not None:
@@ -179,13 +187,17 @@ class Health:
         """Seconds to a first token, most likely; None: nobody knows."""
         learnt = self._ttft_s
         if learnt is not None:
-            learnt *= _fresh(now - self._learnt_at)
+            learnt *= self._fresh(now)
         if self._waiting:
             # Nobody has heard a word for so long, though somebody waits.
             silence = now - max(next(iter(self._waiting)).at, self._spoke_at)
             if silence > (_TELLING_S if learnt is None else learnt):
                 return silence
         return learnt
+
+    def _fresh(self, now: float) -> float:
+        """How much of what was learnt last still counts, from 1 down."""
+        return 0.5 ** (max(0.0, now - self._learnt_at) / self._forget_s)
 
     # -- one request ----------------------------------------------------------------------------
 
@@ -236,9 +248,7 @@ class Health:
         if isinstance(error, ProviderRateLimited):
             news = circuit.refused(now, generation, error.retry_after)
         elif isinstance(error, ProviderUnauthorized):
-            news = generation == circuit.generation
-            if news:
-                circuit.open(now, for_s=KEY_S)
+            news = circuit.unauthorized(now, generation)
         else:
             if not spoken:
                 self._learn_at_least(now, now - asked.at)
@@ -291,7 +301,7 @@ class Health:
         if self._ttft_s is None:
             self._ttft_s = ttft_s
         else:
-            kept = (1.0 - NEWEST) * _fresh(now - self._learnt_at)
+            kept = (1.0 - NEWEST) * self._fresh(now)
             self._ttft_s += (1.0 - kept) * (ttft_s - self._ttft_s)
         self._learnt_at = now
 
@@ -332,11 +342,12 @@ class Health:
         circuit = self.circuit
         if circuit.closed:
             if word.limited or self._spoke_at <= now - word.shut_ago_s:
-                circuit.open(now, for_s=word.shut_s, limited=word.limited)
+                plain = not word.limited
+                circuit.open(now, for_s=word.shut_s, limited=word.limited, plain=plain)
                 self._shut(elsewhere=True)
         elif word.limited and now + word.shut_s > circuit.until:
             # Whatever closed it here is over sooner: from now on it is the other host's to tell.
-            circuit.until, circuit.limited = now + word.shut_s, True
+            circuit.until, circuit.limited, circuit.plain = now + word.shut_s, True, False
             self._shut_elsewhere = True
 
     def limited_for_s(self, now: float) -> float:
@@ -351,10 +362,16 @@ class HealthBook:
     """Every endpoint of a process by its identity, as long as somebody uses it.
 
     Args:
+        tolerance: How much each may fail.
+        forget_s: How soon what was learnt of their speed is forgotten by half.
         chance: What draws among endpoints, and spreads hosts' probes.
     """
 
-    def __init__(self, chance: random.Random | None = None) -> None:
+    def __init__(
+        self, tolerance: Tolerance, forget_s: float, chance: random.Random | None = None
+    ) -> None:
+        self._tolerance = tolerance
+        self._forget_s = forget_s
         self.chance = chance or random.Random()
         self.fleet = Fleet()
         self.on_shut: Callable[[], None] | None = None
@@ -366,7 +383,9 @@ class HealthBook:
         """The endpoint of this identity."""
         health = self._known.get(identity)
         if health is None:
-            health = self._known[identity] = Health(self.fleet, self.chance, self._shut)
+            health = self._known[identity] = Health(
+                self.fleet, self._tolerance, self._forget_s, self.chance, self._shut
+            )
         return health
 
     def __len__(self) -> int:
@@ -403,7 +422,3 @@ class HealthBook:
 
     def apart(self) -> None:
         self.fleet.together = False
-
-
-HEALTH = HealthBook()
-"""The process's own."""

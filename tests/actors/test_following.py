@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from actors.desk import Seat
 from actors.following import Following
 from config.load import load
 from context.exchange import Exchange
 from contracts.errors import ProviderRateLimited
 from contracts.limits import Word
 from routing.endpoints import Balanced
-from routing.health import HEALTH, Health
+from routing.health import Health
 from tests.support.stores import PostgresServer, ValkeyServer
 from tests.support.waiting import until
 
@@ -35,11 +34,13 @@ class Host:
         return None
 
 
-def endpoint(seat: Seat) -> tuple[str, Health]:
+def endpoint(following: Following, agent: str) -> tuple[str, Health]:
     """An agent's first endpoint, by its identity."""
-    assert isinstance(seat.endpoints, Balanced)
-    health = seat.endpoints.endpoints[0].health
-    return next(key for key, known in HEALTH._known.items() if known is health), health
+    endpoints = following.seats[agent].endpoints
+    assert isinstance(endpoints, Balanced)
+    health = endpoints.endpoints[0].health
+    known = following.health._known
+    return next(key for key, one in known.items() if one is health), health
 
 
 async def test_what_it_uses_is_told_and_what_hosts_tell_holds_for_it(
@@ -58,7 +59,7 @@ async def test_what_it_uses_is_told_and_what_hosts_tell_holds_for_it(
     exchange.open()
     await following.open()
     try:
-        key, health = endpoint(following.seats["gpt"])
+        key, health = endpoint(following, "gpt")
         ticket = following.seats["gpt"].endpoints.take(now(), tokens=100)
         assert ticket is not None
         await until(
@@ -66,7 +67,7 @@ async def test_what_it_uses_is_told_and_what_hosts_tell_holds_for_it(
         )
         ticket.failed(now(), ProviderRateLimited("slow", retry_after=60.0))
         await until(lambda: host.others[key].limited, "the rate limit is heard of")
-        other, health = endpoint(following.seats["gemini"])
+        other, health = endpoint(following, "gemini")
         assert health.circuit.closed
         host.mine = {other: Word(shuts=1, shut_s=60.0, limited=True)}
         await until(lambda: health.circuit.limited, "a host's rate limit holds here")

@@ -10,7 +10,7 @@ import pytest
 
 from actors.desk import Desk, Seat
 from actors.renewal import Renewal
-from actors.seating import seat_of
+from actors.seating import health_of, seat_of
 from actors.seats import in_force
 from agents.pool import POOL
 from agents.streaming import StreamingAgent
@@ -37,9 +37,10 @@ class Stage:
     """A desk whose time passes when a test says so."""
 
     def __init__(self) -> None:
-        self.desk = Desk(in_force(SETTINGS))
+        health = health_of(SETTINGS)
+        self.desk = Desk(in_force(SETTINGS, health))
         self.waits: list[tuple[float, asyncio.Event]] = []
-        self.renewal = Renewal(SETTINGS, self.desk, self.sleep)
+        self.renewal = Renewal(SETTINGS, health, self.desk, self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         over = asyncio.Event()

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from random import Random
 from typing import Any
 
 from actors.desk import Desk, Hedge, InForce, Place, Seat
@@ -22,9 +21,10 @@ from contracts.money import Price
 from gateway.link import Link
 from gateway.reader import Reader
 from routing.endpoints import ANYTHING, Balanced, Endpoint, Ticket
-from routing.health import Capacity, Health, HealthBook
+from routing.health import Capacity, Health
 from routing.rules import RuleSpec, compile_rules
 from tests.actors.conftest import ask
+from tests.routing.clockwork import book_of
 from tests.support.runtime import (
     LIMITS,
     SESSION_LIMITS,
@@ -161,7 +161,7 @@ class Company:
         self, agent: str = "echo", capacity: Capacity = ANYTHING, *, max_sessions: int = 1000
     ) -> Balanced:
         """Real endpoints in the place of an agent's strict ones, each of this capacity."""
-        book = HealthBook(Random(1))
+        book = book_of()
         in_force = self.desk.in_force
         seat = in_force.seats[agent]
         endpoints = [Endpoint(name, book.of(name), capacity=capacity) for name in seat.places]

@@ -118,9 +118,12 @@ async def test_after_the_first_token_its_limit_no_longer_holds(
 async def test_streams_that_fall_silent_are_counted(
     simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.streaming.SILENT_S", 0.2)
     monkeypatch.setattr("agents.streaming._PULSE_S", 0.05)
-    async with speaking(simulator, "tokens-9.fault-stall.at-2") as (agent, request, _):
+    async with speaking(simulator, "tokens-9.fault-stall.at-2", silent_s=0.2) as (
+        agent,
+        request,
+        _,
+    ):
 
         async def listen() -> None:
             async for _item in agent.stream(request):
@@ -132,7 +135,7 @@ async def test_streams_that_fall_silent_are_counted(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert agent.silent() == 0
-    async with speaking(simulator, "tokens-9.gap_ms-50") as (agent, request, _):
+    async with speaking(simulator, "tokens-9.gap_ms-50", silent_s=0.2) as (agent, request, _):
         most = 0
         async for _item in agent.stream(request):
             most = max(most, agent.silent())

@@ -99,6 +99,9 @@ def test_on_loopback_development_is_open(host, directory):
         ({"TROUPE_CONTEXT__POOL_MIN": "9"}, "context.pool_min"),
         ({"TROUPE_CONTEXT__JOURNAL_TTL_S": "600"}, "context.journal_ttl_s"),
         ({"TROUPE_LIMITS__PAGE_ITEMS": "101"}, "limits.page_items"),
+        ({"TROUPE_ROUTING__CIRCUIT__ENOUGH": "21"}, "routing.circuit.enough"),
+        ({"TROUPE_ROUTING__CIRCUIT__FIRST_S": "31"}, "routing.circuit.first_s"),
+        ({"TROUPE_ROUTING__BACKOFF_S": "2"}, "routing.backoff_s"),
     ],
 )
 def test_figures_that_contradict_each_other(environ, key, directory, problems):
@@ -106,6 +109,33 @@ def test_figures_that_contradict_each_other(environ, key, directory, problems):
     assert [source] == list(environ)
     assert told == key
     assert ", which is " in reason
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("circuit.streak", 0),
+        ("circuit.streak", 1001),
+        ("circuit.streak", 2.5),
+        ("circuit.outcomes", 1001),
+        ("circuit.enough", 0),
+        ("circuit.share", 0),
+        ("circuit.share", 1.1),
+        ("circuit.first_s", 0),
+        ("circuit.longest_s", 3601),
+        ("circuit.limit_s", -1),
+        ("circuit.key_s", 0),
+        ("circuit.probe_s", 0),
+        ("forget_s", 0),
+        ("silent_s", 0),
+        ("backoff_s", -0.1),
+        ("backoff_max_s", 61),
+    ],
+)
+def test_figures_of_routing_out_of_bounds(key, value, directory, problems):
+    variable = f"TROUPE_ROUTING__{key.replace('.', '__').upper()}"
+    ((source, told, _),) = problems({variable: str(value)}, directory)
+    assert (source, told) == (variable, f"routing.{key}")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ class Leg:
 class Bill:
     """One request that is paid for, and the tokens that its model is known to have said."""
 
+    agent: str
     endpoint: str
     said: int
     estimated: bool
@@ -41,6 +42,7 @@ class Expected:
     """All that can be seen of a turn from outside.
 
     Args:
+        agent: Who answered, or was to.
         text: What stands in the end.
         error: None: it was completed.
         legs: What its readers were told between.
@@ -49,6 +51,7 @@ class Expected:
         bills: What was paid for.
     """
 
+    agent: str
     text: str = ""
     error: str | None = None
     legs: list[Leg] = field(default_factory=list[Leg])
@@ -65,10 +68,10 @@ def expected(case: Case, agent: str, heard: int, more: int) -> Expected:
         heard: Tokens that were heard of the answer that failed first.
         more: Likewise of the second, where that fails too.
     """
-    found = Expected()
+    found = Expected(agent)
     fault = case.fault
     second = BAD if case.otherwise == "the same is fine again" else GOOD
-    _fails(found, case, BAD, 0, heard)
+    _fails(found, case, agent, BAD, heard)
     may_move = fault.moves_on and (second != BAD or fault.again)
     if heard and (case.contract == "stop" or not may_move):
         found.legs.append(_leg(case, agent, heard, "stop", BAD, None))
@@ -80,14 +83,14 @@ def expected(case: Case, agent: str, heard: int, more: int) -> Expected:
     if heard:
         found.legs.append(_leg(case, agent, kept, case.contract, BAD, second))
     if case.otherwise == "no other is fine":
-        _fails(found, case, GOOD, kept, more)
+        _fails(found, case, agent, GOOD, more)
         if kept + more:
             found.legs.append(_leg(case, agent, kept + more, "stop", GOOD, None))
         found.text, found.error = tokens(0, kept + more), fault.code
         return found
     found.asked.append(second)
     found.told += [(second, "spoke"), (second, "done")]
-    found.bills.append(Bill(second, TOKENS - kept, estimated=False))
+    found.bills.append(Bill(agent, second, TOKENS - kept, estimated=False))
     found.text = tokens(0, TOKENS)
     return found
 
@@ -97,14 +100,14 @@ def kept_of(case: Case, heard: int) -> int:
     return heard if case.contract == "continue" else 0
 
 
-def _fails(found: Expected, case: Case, endpoint: str, first: int, said: int) -> None:
-    """A request that says some tokens from `first` on, and then meets the fault."""
+def _fails(found: Expected, case: Case, agent: str, endpoint: str, said: int) -> None:
+    """A request that says some tokens, and then meets the fault."""
     found.asked.append(endpoint)
     if said:
         found.told.append((endpoint, "spoke"))
     found.told.append((endpoint, case.fault.code))
     if said or case.fault.bills:
-        found.bills.append(Bill(endpoint, said, estimated=True))
+        found.bills.append(Bill(agent, endpoint, said, estimated=True))
 
 
 def _leg(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
-from contracts.events import events_of
-from contracts.money import cost
-from gateway.projection import Projector
+from actors.desk import Seat
 from simulator.script import FAULTS as PLAYED_FAULTS
-from tests.failover.expected import ATTEMPTS, BAD, GOOD, Bill, Expected, expected, kept_of
+from tests.failover.expected import ATTEMPTS, BAD, GOOD, Expected, expected, kept_of
 from tests.failover.faults import CONTRACTS, FAULTS, POINTS, TOKENS, WIRES, Case, Fault, cases
-from tests.failover.stage import PRICES, Played, Seen, api_events, play
+from tests.failover.judging import (
+    any_cursor_leads_to_the_same_text,
+    clients_saw,
+    was_billed,
+    was_stored,
+)
+from tests.failover.stage import Played, Role, Stage, play
 from tests.support.stores import PostgresServer, ValkeyServer
 
 CASES = list(cases())
@@ -27,7 +30,21 @@ Judge = Callable[[Case, Played], None]
 @pytest.fixture(scope="module")
 def played(postgres: PostgresServer, valkey: ValkeyServer) -> dict[Case, Played]:
     url = postgres.url(asyncio.run(postgres.create_database()))
-    return {one.case: one for one in play(url, valkey.url, CASES)}
+    return play(url, valkey.url, CASES, agents)
+
+
+def agents(stage: Stage[Case], name: str, case: Case) -> list[Seat]:
+    fault = case.fault.name
+    at = None if case.point == "before the headers" else case.at
+    once = 1 if case.otherwise == "the same is fine again" else None
+    roles = [Role(BAD, fault, at, once, speaks=case.at > 0)]
+    if case.otherwise == "another is fine":
+        roles.append(Role(GOOD))
+    elif case.otherwise == "no other is fine":
+        said = min(case.at, TOKENS - kept_of(case, case.at))
+        roles.append(Role(GOOD, fault, at, speaks=said > 0))
+    contract = {"attempts": ATTEMPTS, "on_failure": case.contract}
+    return [stage.seat(name, name, case.wire, roles, **contract)]
 
 
 def every_case(judge: Judge) -> Any:
@@ -47,9 +64,9 @@ def every_case(judge: Judge) -> Any:
     return test
 
 
-def promised(one: Played) -> Expected:
+def promised(case: Case, one: Played) -> Expected:
     """What must have become of it, given how much was heard of the answers that failed."""
-    case, seen = one.case, one.socket
+    seen = one.socket
     assert seen.first is not None, "the turn has no end"
     began = seen.legs and seen.legs[0]["from"] == f"{one.agent}/{BAD}"
     heard = seen.first.count(" ") if began else 0
@@ -69,71 +86,22 @@ def promised(one: Played) -> Expected:
 
 @every_case
 def test_what_the_client_saw(case: Case, one: Played) -> None:
-    told = promised(one)
-    for seen in (one.socket, one.stream):
-        assert seen.shown == told.text
-        assert legs_of(seen) == [asdict(leg) for leg in told.legs]
-        [end] = seen.ends
-        assert end["status"] == ("completed" if told.error is None else "failed")
-        assert (end["error"] or {}).get("code") == told.error
-        assert seen.kinds[-1] == f"response.{end['status']}"
-    numbers = one.stream.numbers
-    assert numbers == sorted(set(numbers)), "numbers go up"
-    if not told.legs:
-        # Whatever was tried before the first token, nobody hears of it.
-        assert numbers == list(range(len(numbers)))
-
-
-def legs_of(seen: Seen) -> list[dict[str, object]]:
-    return [
-        {
-            "policy": leg["policy"],
-            "position": leg["position"],
-            "reason": leg["reason"],
-            "source": leg["from"],
-            "target": leg["to"],
-        }
-        for leg in seen.legs
-    ]
+    clients_saw(promised(case, one), one)
 
 
 @every_case
 def test_who_comes_back_by_any_cursor_ends_with_the_same_text(case: Case, one: Played) -> None:
-    told, record = promised(one), one.record
-    kept = events_of(record, taken=[record.accepted_seq])
-    assert one.told_stream
-    seen = Seen()
-    for event in one.told_stream[:-1]:
-        seen.show(event)
-        again = replace(seen, ends=[], legs=[], kinds=[], numbers=list(seen.numbers))
-        for missed in api_events(Projector(record, event["sequence_number"]), kept):
-            again.show(missed)
-        assert again.shown == told.text
-        assert again.numbers == one.stream.numbers
-        assert [end["status"] for end in again.ends] == [record.status]
+    any_cursor_leads_to_the_same_text(promised(case, one), one)
 
 
 @every_case
 def test_what_was_stored(case: Case, one: Played) -> None:
-    told, record = promised(one), one.record
-    assert record.text == told.text
-    assert sum(record.cuts) == len(record.text)
-    assert record.status == ("completed" if told.error is None else "failed")
-    assert (record.error or {}).get("code") == told.error
-    assert [
-        (leg.policy, leg.position, leg.reason, leg.source, leg.target) for leg in record.legs
-    ] == [(leg.policy, leg.position, leg.reason, leg.source, leg.target) for leg in told.legs]
-    legs = [leg.number for leg in record.legs]
-    assert legs == sorted(set(legs)) and 0 not in legs
-    assert (record.agent, record.decision["agent"]) == (one.agent, one.agent)
-    assert record.decision["endpoint"] == BAD
-    said = [message.text for message in one.messages if message.role == "assistant"]
-    assert said == ([told.text] if told.text else [])
+    was_stored(promised(case, one), one, BAD)
 
 
 @every_case
 def test_who_was_asked(case: Case, one: Played) -> None:
-    told = promised(one)
+    told = promised(case, one)
     assert one.told == told.told, "every ticket is given back, once"
     # Where nobody listens, nobody notes who came.
     deaf = {BAD} if case.otherwise == "another is fine" else {BAD, GOOD}
@@ -144,25 +112,7 @@ def test_who_was_asked(case: Case, one: Played) -> None:
 
 @every_case
 def test_what_was_billed(case: Case, one: Played) -> None:
-    told, record = promised(one), one.record
-    charges = record.charges
-    bills = [
-        Bill(charge.endpoint, -1 if charge.estimated else charge.output_tokens, charge.estimated)
-        for charge in charges
-    ]
-    assert bills == [replace(bill, said=-1) if bill.estimated else bill for bill in told.bills]
-    for charge, bill in zip(charges, told.bills, strict=True):
-        assert charge.agent == one.agent
-        assert charge.model.startswith(f"scripted.tokens-{TOKENS}.")
-        assert charge.input_tokens > 0
-        assert charge.output_tokens >= bill.said, "an estimate is never too low"
-        price = PRICES[charge.endpoint]
-        assert charge.nano == cost(
-            price, charge.input_tokens, charge.output_tokens, charge.cached_tokens
-        )
-    counted = (sum(c.input_tokens for c in charges), sum(c.output_tokens for c in charges))
-    usage = record.usage
-    assert (usage.input_tokens, usage.output_tokens) == counted if usage else not charges
+    was_billed(promised(case, one), one)
 
 
 def test_the_table_has_every_fault_that_the_provider_can_play() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from context.exchange import Exchange
 from gateway.endpoints import together
-from routing.health import HealthBook
 from tests.gateway.house import House, Stores, eventually
+from tests.routing.clockwork import book_of
 
 ROW = {
     "agent": "gpt",
@@ -49,7 +49,7 @@ async def test_operators_see_what_hosts_report(house: House, stores: Stores) -> 
         "policy_errors": ["revision 4: no"],
         "endpoints": [ROW],
     }
-    exchange = Exchange(stores.redis_url, "host_told", HealthBook(), lambda: report)
+    exchange = Exchange(stores.redis_url, "host_told", book_of(), lambda: report)
     exchange.open()
 
     async def told() -> bool:

@@ -6,15 +6,31 @@ from random import Random
 
 from contracts.errors import ProviderRateLimited, ProviderTimeout, ProviderUnavailable
 from contracts.messages import Usage
+from routing.circuit import Tolerance
 from routing.endpoints import Balanced, Endpoint, Ticket, limit
 from routing.health import Capacity, HealthBook
 
 DOWN = ProviderUnavailable("It is down.")
+TOLERANCE = Tolerance(
+    streak=3,
+    outcomes=20,
+    enough=10,
+    share=0.5,
+    first_s=1.0,
+    longest_s=30.0,
+    limit_s=300.0,
+    key_s=120.0,
+    probe_s=2.0,
+)
 SILENCE = ProviderTimeout("Not a byte.")
 
 
 def limited(retry_after: float | None = 5.0) -> ProviderRateLimited:
     return ProviderRateLimited("Too much.", retry_after=retry_after)
+
+
+def book_of(seed: int = 1, tolerance: Tolerance = TOLERANCE) -> HealthBook:
+    return HealthBook(tolerance, 30.0, Random(seed))
 
 
 class Fixture:
@@ -29,9 +45,10 @@ class Fixture:
         max_sessions: int = 1000,
         seed: int = 1,
         book: HealthBook | None = None,
+        alone: bool = False,
     ) -> None:
         self.now = 1000.0
-        self.book = HealthBook(Random(seed)) if book is None else book
+        self.book = book_of(seed) if book is None else book
         self.endpoints = [
             Endpoint(
                 name,
@@ -41,7 +58,7 @@ class Fixture:
             )
             for index, name in enumerate("abcdefgh"[:count])
         ]
-        self.set = Balanced(self.endpoints, max_sessions, Random(seed))
+        self.set = Balanced(self.endpoints, max_sessions, Random(seed), alone=alone)
         limit([self.set])
 
     def take(self, tokens: int = 10, avoid: tuple[str, ...] = ()) -> Ticket:

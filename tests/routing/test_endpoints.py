@@ -15,9 +15,9 @@ from contracts.errors import (
 )
 from contracts.limits import RateLimits
 from contracts.messages import Usage
-from routing.circuit import FIRST_S, KEY_S, LONGEST_S, PROBE_S, SPREAD
+from routing.circuit import SPREAD
 from routing.health import Capacity
-from tests.routing.clockwork import DOWN, SILENCE, Fixture, limited
+from tests.routing.clockwork import DOWN, SILENCE, TOLERANCE, Fixture, book_of, limited
 
 
 @pytest.mark.parametrize("ahead", [1, 20])
@@ -134,12 +134,12 @@ def test_after_a_second_one_request_probes_and_closes_it():
     fix = Fixture(1)
     fix.break_down("a")
     assert fix.none()
-    assert FIRST_S <= fix.wait_s() <= FIRST_S * (1 + SPREAD)
+    assert TOLERANCE.first_s <= fix.wait_s() <= TOLERANCE.first_s * (1 + SPREAD)
     fix.now += fix.wait_s()
     assert (fix.state("a"), fix.wait_s()) == ("probing", 0)
     probe = fix.take()
     assert fix.none()
-    assert fix.wait_s() == pytest.approx(PROBE_S)
+    assert fix.wait_s() == pytest.approx(TOLERANCE.probe_s)
     probe.spoke(fix.now)
     assert fix.state("a") == "closed"
     assert fix.wait_s() == 0
@@ -155,7 +155,7 @@ def test_each_time_it_stays_open_for_longer():
         waits.append(fix.wait_s())
     for wait, expected in zip(waits, (1, 2, 4, 8, 16, 30, 30, 30), strict=True):
         assert expected <= wait <= expected * (1 + SPREAD)
-    assert waits[-1] >= LONGEST_S
+    assert waits[-1] >= TOLERANCE.longest_s
 
 
 def test_a_probe_that_nobody_waits_for_makes_room_for_the_next():
@@ -224,7 +224,7 @@ def test_what_is_not_the_endpoints_fault_does_not_feed_the_circuit(error):
 def test_a_refused_key_opens_it_at_once_and_for_long():
     fix = Fixture(1)
     fix.take().failed(fix.now, ProviderUnauthorized("That key."))
-    assert KEY_S <= fix.wait_s() <= KEY_S * (1 + SPREAD)
+    assert TOLERANCE.key_s <= fix.wait_s() <= TOLERANCE.key_s * (1 + SPREAD)
 
 
 def test_the_first_429_stops_a_storm_of_them():
@@ -362,3 +362,70 @@ def test_how_each_stands():
     assert (a["asked"], a["failed"], a["rate_limited_until"]) == (1, 0, None)
     assert (b["asked"], b["failed"]) == (1, 1)
     assert 5005 <= b["rate_limited_until"] <= 5006
+
+
+def test_figures_say_when_it_opens_and_for_how_long() -> None:
+    tolerance = TOLERANCE._replace(streak=5, outcomes=8, enough=4, share=0.75, first_s=7.0)
+    fix = Fixture(1, book=book_of(tolerance=tolerance._replace(longest_s=10.0)))
+    fix.break_down("a", 4)
+    assert fix.state("a") == "open", "four of four failed"
+    assert 7 <= fix.wait_s() <= 7 * (1 + SPREAD)
+    fix.now += fix.wait_s()
+    fix.take().failed(fix.now, DOWN)
+    assert 10 <= fix.wait_s() <= 10 * (1 + SPREAD)
+
+    fix = Fixture(1, book=book_of(tolerance=tolerance))
+    for _ in range(4):
+        fix.answer(fix.take())
+    fix.break_down("a", 4)
+    fix.answer(fix.take())
+    fix.break_down("a", 1)
+    assert fix.state("a") == "closed", "five of the newest eight, and one in a row"
+    fix.break_down("a", 1)
+    assert fix.state("a") == "open", "six of eight"
+
+
+def test_who_has_nobody_else_to_ask_does_not_wait_longer_each_time() -> None:
+    for count in (1, 2):
+        fix = Fixture(count, alone=True)
+        names = "ab"[:count]
+        for name in names:
+            fix.break_down(name)
+        for _ in range(6):
+            assert fix.none(), "a second's rest each time"
+            assert 0 < fix.wait_s() <= TOLERANCE.first_s * (1 + SPREAD)
+            assert {fix.set.view(fix.now)[0]["state"]} == {"open"}
+            fix.now += TOLERANCE.first_s * (1 + SPREAD)
+            assert {seen["state"] for seen in fix.set.view(fix.now)} == {"probing"}
+            for ticket in [fix.take() for _ in names]:
+                ticket.failed(fix.now, DOWN)
+        fix.now += TOLERANCE.first_s * (1 + SPREAD)
+        probe = fix.take()
+        fix.answer(probe)
+        assert fix.state(probe.endpoint) == "closed"
+
+
+def test_where_another_is_well_or_stands_in_the_failed_one_rests_longer() -> None:
+    with_another, with_a_stand_in = Fixture(2, alone=True), Fixture(1)
+    for fix in (with_another, with_a_stand_in):
+        fix.break_down("a")
+        for _ in range(4):
+            fix.now += 40
+            fix.take(avoid=("b",)).failed(fix.now, DOWN)
+        fix.now += 3
+    assert {with_another.take().endpoint for _ in range(20)} == {"b"}
+    assert with_a_stand_in.none()
+    assert with_a_stand_in.wait_s() > 10
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [(limited(60.0), 60), (ProviderUnauthorized("That key."), TOLERANCE.key_s)],
+    ids=["429", "key"],
+)
+def test_who_is_told_to_wait_does_so_with_nobody_else_to_ask(error, seconds) -> None:
+    fix = Fixture(1, alone=True)
+    fix.take().failed(fix.now, error)
+    assert seconds <= fix.wait_s() <= seconds * (1 + SPREAD)
+    fix.now += seconds - 1
+    assert fix.none()

@@ -20,9 +20,17 @@ from contracts.errors import (
     TroupeError,
 )
 from contracts.events import LEGS_OF_ATTEMPT
-from routing.failover import LONGEST_WAIT_S, Again, Contract, Failure, GiveUp, after, goes_on
+from routing.failover import Again, Contract, Failure, GiveUp, after, goes_on
 
-CONTRACT = Contract(attempts=3, retry_s=10.0, retry_nano=None, on_failure="continue", turn_s=600.0)
+CONTRACT = Contract(
+    attempts=3,
+    retry_s=10.0,
+    retry_nano=None,
+    on_failure="continue",
+    turn_s=600.0,
+    backoff_s=0.1,
+    backoff_max_s=1.0,
+)
 
 
 def failure(error: TroupeError | None = None, **fields: Any) -> Failure:
@@ -93,11 +101,19 @@ def test_each_budget_ends_it(
 
 @pytest.mark.parametrize(
     ("retry_after", "requests", "wait_s"),
-    [(None, 1, 0.1), (None, 2, 0.2), (0.0, 1, 0.0), (0.3, 1, 0.3), (60, 1, LONGEST_WAIT_S)],
+    [
+        (None, 1, 0.1),
+        (None, 2, 0.2),
+        (0.0, 1, 0.0),
+        (0.3, 1, 0.3),
+        (60, 1, 1.0),
+        (None, 9, 0.9),
+        (None, 12, 1.0),
+    ],
 )
 def test_the_pause(retry_after: float | None, requests: int, wait_s: float) -> None:
     error = ProviderRateLimited("x", retry_after=retry_after)
-    step = after(CONTRACT, failure(error, requests=requests))
+    step = after(CONTRACT._replace(attempts=15), failure(error, requests=requests))
     assert isinstance(step, Again)
     assert step.wait_s == pytest.approx(wait_s)
 

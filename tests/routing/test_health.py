@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 from contracts.limits import RateLimits
 from contracts.messages import Usage
 from routing.endpoints import Ticket
-from routing.health import Capacity, HealthBook, identity
+from routing.health import Capacity, identity
 from routing.limits import Told, Window
-from tests.routing.clockwork import DOWN, SILENCE, Fixture, limited
+from tests.routing.clockwork import DOWN, SILENCE, Fixture, book_of, limited
 
 steps = st.lists(
     st.tuples(
@@ -136,7 +135,7 @@ def test_an_identity_is_the_endpoints_and_holds_no_key() -> None:
 
 
 def test_agents_share_what_is_known_and_it_is_forgotten_with_the_last_of_them() -> None:
-    book = HealthBook(Random(1))
+    book = book_of()
     one, two = Fixture(1, book=book), Fixture(1, book=book)
     one.break_down("a")
     assert two.none()
@@ -267,3 +266,12 @@ def test_another_hosts_failures_are_believed_unless_it_has_spoken_here_since() -
     pair.one.take().failed(pair.one.now, DOWN)
     pair.pass_on()
     assert pair.two.none()
+
+
+def test_a_rate_limit_that_another_host_tells_is_waited_out_with_nobody_else_to_ask() -> None:
+    here, there = Fixture(1, alone=True), Fixture(1)
+    here.break_down("a")
+    assert here.wait_s() <= 1.2
+    there.take().failed(there.now, limited(60.0))
+    here.book.hear(here.now, {"host_there": there.book.words(there.now)})
+    assert here.wait_s() >= 60
