@@ -254,7 +254,7 @@ async def open_house(
         stack.push_async_callback(link.close)
         given = GatewayOptions(**{"open_doors": not keys, "organization": org, **options})
         rulebook = Rulebook(memory.policies, partial(standing, SETTINGS))
-        reports = HostReports(stores.redis_url)
+        reports = HostReports(stores.redis_url, timeout_s=10.0)
         stack.push_async_callback(reports.aclose)
         services = Services(
             link,
