@@ -135,7 +135,7 @@ async def test_streams_that_fall_silent_are_counted(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert agent.silent() == 0
-    async with speaking(simulator, "tokens-9.gap_ms-50", silent_s=0.2) as (agent, request, _):
+    async with speaking(simulator, "tokens-9.gap_ms-50", silent_s=30.0) as (agent, request, _):
         most = 0
         async for _item in agent.stream(request):
             most = max(most, agent.silent())
