@@ -184,13 +184,15 @@ class Speaker:
 
 @asynccontextmanager
 async def speaking(**settings: Any) -> AsyncIterator[tuple[Speaker, ClientConnection]]:
-    """A socket, with its client, over uvloop's transport or asyncio's, whichever runs."""
+    """A socket and its client."""
     speaker = Speaker()
     async with running(speaker, **settings) as (_, url):
-        async with connect(url, max_size=None, ping_interval=None) as connection:
-            await speaker.open.wait()
-            yield speaker, connection
-        speaker.over.set()
+        try:
+            async with connect(url, max_size=None, ping_interval=None) as connection:
+                await speaker.open.wait()
+                yield speaker, connection
+        finally:
+            speaker.over.set()
 
 
 @pytest.mark.usefixtures("installed")
