@@ -13,8 +13,8 @@ token would pay for:
   itself. `gateway.edge` takes the header off what a client sends.
 - It forgets the handshake once that is over.
 - It frames text messages itself, and is a `gateway.sink.Sink`, by which several go out in one
-  write. All else of the protocol is uvicorn's, and so is a message that finds its client slow or
-  gone.
+  write; and it reads a text message itself that came alone, in one frame and in one piece. All else
+  of the protocol is uvicorn's, and so is a message that finds its client slow or gone.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ from typing import Any, cast
 from uvicorn.config import WS_PROTOCOLS, Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
+from websockets.frames import apply_mask  # type: ignore[reportPrivateImportUsage]
 from websockets.protocol import State
+from websockets.streams import StreamReader
 
 from gateway.sink import SINK
 
 _NOT_WATCHED = (b"x-request-disconnect-disabled", b"?1")
 _TEXT = 0x81
 """The first byte of a text message that is one frame."""
+
+_BETWEEN = StreamReader.at_eof.__code__
+"""Where the parser waits when it is in no frame: for a byte to come, or the end."""
 
 _SHORT = [bytes((_TEXT, size)) for size in range(126)]
 _MEDIUM = struct.Struct(">BBH")
@@ -59,6 +64,37 @@ class LeanSocket(WebSocketsSansIOProtocol):
         """Called once, when the socket is accepted."""
         super().start_keepalive()
         del self.request, self.response
+
+    def data_received(self, data: bytes) -> None:
+        text = self._lone_text(data)
+        if text is None:
+            super().data_received(data)
+            return
+        self.curr_msg_data_type = "text"
+        self.frames = [text]
+        self.send_receive_event_to_app()
+
+    def _lone_text(self, data: bytes) -> bytes | None:
+        """What `data` says if it is one text message, whole and in one frame; else None."""
+        if len(data) < 6 or data[0] != _TEXT:
+            return None
+        size, start = data[1] - 0x80, 6
+        if size == 126:
+            size, start = int.from_bytes(data[2:4], "big"), 8
+        elif size > 126:
+            return None
+        if len(data) != start + size or size > self.config.ws_max_size:
+            return None
+        conn = self.conn
+        if conn.state is not State.OPEN or conn.current_size is not None:
+            return None
+        # The server's parser goes on in that of both sides, which waits for a byte or for a frame.
+        parser: Any = conn.parser
+        inner = parser.gi_yieldfrom
+        waits = None if inner is None else inner.gi_yieldfrom
+        if waits is None or waits.gi_code is not _BETWEEN:
+            return None
+        return apply_mask(data[start:], data[start - 4 : start])
 
     def put(self, texts: Sequence[bytes]) -> bool:
         """See `gateway.sink`."""

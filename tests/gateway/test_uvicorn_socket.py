@@ -166,6 +166,7 @@ class Speaker:
         self.scope: dict[str, Any] = {}
         self.send: Any = None
         self.sink: Any = None
+        self.heard: list[str] = []
         self.open = asyncio.Event()
         self.over = asyncio.Event()
 
@@ -174,8 +175,8 @@ class Speaker:
         await receive()
         await send({"type": "websocket.accept"})
         self.open.set()
-        while (await receive())["type"] != "websocket.disconnect":
-            pass
+        while (message := await receive())["type"] != "websocket.disconnect":
+            self.heard.append(message["text"])
         await self.over.wait()
 
     async def say(self, text: str) -> None:
@@ -184,13 +185,15 @@ class Speaker:
 
 @asynccontextmanager
 async def speaking(**settings: Any) -> AsyncIterator[tuple[Speaker, ClientConnection]]:
-    """A socket, with its client, over uvloop's transport or asyncio's, whichever runs."""
+    """A socket and its client."""
     speaker = Speaker()
     async with running(speaker, **settings) as (_, url):
-        async with connect(url, max_size=None, ping_interval=None) as connection:
-            await speaker.open.wait()
-            yield speaker, connection
-        speaker.over.set()
+        try:
+            async with connect(url, max_size=None, ping_interval=None) as connection:
+                await speaker.open.wait()
+                yield speaker, connection
+        finally:
+            speaker.over.set()
 
 
 @pytest.mark.usefixtures("installed")
@@ -301,3 +304,98 @@ async def test_a_sink_is_taken_once_and_only_where_it_runs() -> None:
 
 async def _take(scope: dict[str, Any]) -> Any:
     return take_sink(scope)
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+def frame(opening: int, data: bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
+    """A client's frame."""
+    size = len(data)
+    if size < 126:
+        head = bytes((opening, 0x80 | size))
+    elif size < 65_536:
+        head = bytes((opening, 0xFE)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((opening, 0xFF)) + size.to_bytes(8, "big")
+    return head + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+
+
+TEXT, BEGIN, MORE, LAST, PING = 0x81, 0x01, 0x00, 0x80, 0x89
+
+
+INNER = frame(TEXT, b"inner", b"\x01\x02\x83\x84")
+INSIDE = bytes(byte & 0x7F for byte in INNER).decode()
+OUTER = frame(TEXT, INSIDE.encode(), b"\x80\x80\0\0")
+assert OUTER[6:] == INNER
+
+
+class Parsing:
+    """Counts what goes to the library's parser."""
+
+    def __init__(self, conn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.chunks: list[bytes] = []
+        self._receive = conn.receive_data
+        monkeypatch.setattr(conn, "receive_data", self._take)
+
+    def _take(self, data: bytes) -> None:
+        self.chunks.append(data)
+        self._receive(data)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("chunks", "heard", "parsed"),
+    [
+        ([frame(TEXT, b"")], [""], 0),
+        ([frame(TEXT, b"a" * 125)], ["a" * 125], 0),
+        ([frame(TEXT, b"b" * 126)], ["b" * 126], 0),
+        ([frame(TEXT, "ü".encode() * 500)], ["ü" * 500], 0),
+        ([frame(TEXT, b"c" * 70_000)], ["c" * 70_000], None),
+        ([frame(TEXT, b"one") + frame(TEXT, b"two"), frame(TEXT, b"three")],
+            ["one", "two", "three"], 1),
+        ([frame(TEXT, b"split")[:1], frame(TEXT, b"split")[1:], frame(TEXT, b"whole")],
+            ["split", "whole"], 2),
+        ([frame(TEXT, b"split")[:4], frame(TEXT, b"split")[4:], frame(TEXT, b"whole")],
+            ["split", "whole"], 2),
+        # A frame that looks like one, inside of another.
+        ([OUTER[:6], OUTER[6:]], [INSIDE], 2),
+        ([frame(BEGIN, b"a"), frame(MORE, b"b"), frame(PING, b"!"), frame(LAST, b"c"),
+            frame(TEXT, b"d")], ["abc", "d"], 4),
+    ],
+)  # fmt: skip
+async def test_messages_are_heard_however_they_come(
+    chunks: list[bytes], heard: list[str], parsed: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with speaking() as (speaker, connection):
+        parsing = Parsing(speaker.sink.conn, monkeypatch)
+        for chunk in chunks:
+            speaker.sink.data_received(chunk)
+        await eventually(lambda: len(speaker.heard) == len(heard))
+        assert speaker.heard == heard
+        if parsed is not None:
+            assert len(parsing.chunks) == parsed
+        await speaker.say("and back")
+        assert await connection.recv() == "and back"
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("chunks", "code"),
+    [
+        ([frame(TEXT, b"\xff")], 1007),
+        ([frame(TEXT, b"x" * 2000)], 1009),
+        ([bytes((TEXT, 2)) + b"unmasked"], 1002),
+        ([frame(TEXT | 0x40, b"reserved bit")], 1002),
+        ([frame(BEGIN, b"a"), frame(TEXT, b"not its end")], 1002),
+    ],
+)
+async def test_what_is_against_the_rules_ends_the_socket(chunks: list[bytes], code: int) -> None:
+    async with speaking(ws_max_size=1000) as (speaker, connection):
+        for chunk in chunks:
+            speaker.sink.data_received(chunk)
+        with pytest.raises(ConnectionClosed) as ended:
+            await connection.recv()
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == code
+        assert speaker.heard == []
