@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from actors.collector import settle
 from actors.desk import Desk
 from actors.limits import HostLimits, SessionLimits
 from actors.metrics import HostMetrics
@@ -31,6 +30,7 @@ from config.stores import exchange_of, memory_of
 from context.exchange import Exchange
 from context.memory import ContextMemory
 from context.watch import PolicyWatch
+from contracts.collector import settle
 from contracts.commands import SessionKey
 from contracts.hosts import HostAddress
 from contracts.ids import new_id

@@ -11,6 +11,7 @@ from ray import serve
 
 from config.orders import orders
 from config.stores import memory_of, reports_of
+from contracts.collector import settle
 from contracts.hosts import Locator
 from contracts.ids import new_id
 from contracts.tasks import spawn
@@ -107,7 +108,7 @@ class GatewayShell:
             stores, hosts = await asyncio.gather(memory.health(), hosts_health(directory))
             return {**stores, "hosts": hosts}
 
-        return build_app(
+        app = build_app(
             Services(
                 link,
                 memory.records,
@@ -121,6 +122,8 @@ class GatewayShell:
                 reports_of(settings),
             )
         )
+        settle()
+        return app
 
 
 async def hosts_health(directory: Locator) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors.collector import YOUNG, settle
+from contracts.collector import YOUNG, settle
 
 
 @pytest.fixture

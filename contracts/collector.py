@@ -1,4 +1,4 @@
-"""The garbage collector in a host's process."""
+"""The garbage collector in the processes that people wait for: hosts and gateways."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ YOUNG = 10_000
 def settle() -> None:
     """Set aside what is there now: the modules and what was built at the start stay for good.
 
-    They are half a million objects. Were they looked through again whenever sessions have made
-    many new ones, all turns would wait for as long as that takes, some 50 ms.
+    They are half a million objects. Were they looked through again whenever sessions or sockets
+    have made many new ones, all turns would wait for as long as that takes, 50 to 100 ms.
     """
     gc.collect()
     gc.freeze()
