@@ -40,13 +40,13 @@ import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
-from actors.collector import settle
 from actors.host import runtime_of
 from config.load import load
 from config.settings import Settings
 from config.stores import memory_of
 from context.memory import ContextMemory
 from context.postgres import Postgres
+from contracts.collector import settle
 from contracts.commands import Attach, Attached, InputItem, Reply, SessionKey
 from contracts.events import Cursor
 from contracts.ids import MESSAGE, SESSION, new_id
