@@ -107,6 +107,13 @@ def replay(api: Api, given: Namespace, out: Screen) -> None:
     out.json(total) if given.json else _told(total, out)
 
 
+def _after(change: dict[str, Any]) -> str:
+    """Who would answer, and under which contract where that is what changes."""
+    before, after = change["on_failure_before"], change["on_failure_after"]
+    contract = "" if before == after else f" (on_failure {before or '-'} to {after or '-'})"
+    return f"{change['after']}{contract}"
+
+
 def _told(total: dict[str, Any], out: Screen) -> None:
     if total["changes"]:
         out.table(
@@ -115,7 +122,7 @@ def _told(total: dict[str, Any], out: Screen) -> None:
                 (
                     change["response_id"],
                     change["before"],
-                    change["after"],
+                    _after(change),
                     change["rule_after"],
                     change["text"],
                 )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from contracts.messages import FailurePolicy
 from gateway.answers import Count, Dollars, Seconds, Shape
 
 
@@ -92,7 +93,7 @@ class ExplainObject(Shape):
 
 
 class ChangeObject(Shape):
-    """A message that another agent would get."""
+    """A message that another agent would get, or the same under another contract."""
 
     response_id: str
     session_id: str
@@ -101,6 +102,11 @@ class ChangeObject(Shape):
     rule_before: str
     rule_after: str
     reason: str
+    on_failure_before: FailurePolicy | None = Field(
+        description="What the rule said of a begun answer whose provider fails; null: nothing, so "
+        "the agent's own word holds."
+    )
+    on_failure_after: FailurePolicy | None
     text: str = Field(description="How it begins.")
 
 

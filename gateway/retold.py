@@ -66,5 +66,10 @@ def _step(row: Mapping[str, Any], step: Step, decided: bool) -> dict[str, Any]:
 
 def _stored(message: RoutedMessage, tier: str) -> StoredMessage:
     kept, given = message.decision, replace(message.given, org_tier=tier)
-    decision = Decision(kept["agent"], str(kept.get("rule", "")), str(kept.get("reason", "")))
+    decision = Decision(
+        kept["agent"],
+        str(kept.get("rule", "")),
+        str(kept.get("reason", "")),
+        on_failure=kept.get("on_failure"),
+    )
     return StoredMessage(message.response_id, given.session_id, given, decision)
