@@ -55,7 +55,13 @@ def listing(api: Api, given: Namespace, out: Screen) -> None:
 
 
 def explain(api: Api, given: Namespace, out: Screen) -> None:
-    session = {"agent": given.agent, "turns": given.turns, "failures": given.failures}
+    session = {
+        "id": given.session,
+        "agent": given.agent,
+        "turns": given.turns,
+        "messages": given.messages,
+        "failures": given.failures,
+    }
     found = api.post(
         "routes/explain",
         {
@@ -65,6 +71,8 @@ def explain(api: Api, given: Namespace, out: Screen) -> None:
             "model": given.model,
             "metadata": dict(given.metadata) or None,
             "session": {name: one for name, one in session.items() if one is not None},
+            "background": given.background,
+            "regenerate": given.regenerate,
         },
     )
     if given.json:
@@ -82,9 +90,9 @@ def explain(api: Api, given: Namespace, out: Screen) -> None:
     agent = found["agent"] or f"only a model can tell: {_short(found['leads_to'])}"
     out.line(f"{agent}  (version {found['version']})", "strong")
     out.line(found["reason"])
-    for one in found["candidates"]:
-        told = (f"{name} {value}" for name, value in one.items() if name != "endpoint")
-        out.line(f"  {one['endpoint']}: {', '.join(told)}")
+    for one in found["candidates"] or ():
+        first = f"{one['expected_ms']} ms, " if one["expected_ms"] is not None else ""
+        out.line(f"  {one['endpoint']}: {one['state']}, {first}{one['running']} running")
 
 
 def replay(api: Api, given: Namespace, out: Screen) -> None:

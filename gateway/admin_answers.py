@@ -81,6 +81,15 @@ class StepObject(Shape):
     why: str
 
 
+class CandidateObject(Shape):
+    """An endpoint of the chosen agent, over all hosts."""
+
+    endpoint: str
+    state: str
+    expected_ms: Count | None = Field(description="To a first token; null: nobody knows.")
+    running: Count
+
+
 class ExplainObject(Shape):
     """The way of a message."""
 
@@ -89,7 +98,9 @@ class ExplainObject(Shape):
     agent: str | None = Field(description="None: only a model can tell.")
     reason: str
     leads_to: dict[str, Any] = Field(description="Where the rule that matched leads, as written.")
-    candidates: list[dict[str, Any]]
+    candidates: list[CandidateObject] | None = Field(
+        description="The agent's endpoints; null: hosts cannot be heard."
+    )
 
 
 class ChangeObject(Shape):

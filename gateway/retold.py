@@ -37,7 +37,6 @@ def explained(standing: Standing, model: str, given: RoutingInput) -> dict[str, 
         "agent": decision.agent if decision else None,
         "reason": decision.reason if decision else f"It is for {found.leads_to}.",
         "leads_to": leads_to,
-        "candidates": [],
     }
 
 
