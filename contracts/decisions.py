@@ -63,7 +63,7 @@ class RoutingInput:
             never came may have had.
         agent: Who was chosen for the last answer, even if another stood in; None: there is none.
         failures: Turns that failed in a row until now.
-        attachments: What comes with the message besides text, each with a `type`.
+        attachments: What comes with the message besides text, each with a `type`; nothing as yet.
         background: The caller does not wait.
         regenerate: The turn answers the last message anew.
     """

@@ -55,6 +55,7 @@ class Expression:
         "_why",
         "constant",
         "key",
+        "keywords",
         "names",
         "patterns",
         "source",
@@ -78,6 +79,8 @@ class Expression:
         self.names = frozenset(names)
         """The facts that it looks at, as `routing.facts.flat` names them."""
         self.patterns = patterns
+        self.keywords: tuple[str, ...] = ()
+        """Where it asks for one of these words in the message, and for nothing else."""
         self._why = f"{shown(source)} holds"
 
     def match(self, facts: Facts) -> str | None:
@@ -117,6 +120,7 @@ def expression(source: str) -> Expression:
         text = text[:start] + new + text[end:]
     names = tuple(dict.fromkeys(use.name for use in found.fields))
     made = Expression(source, found.words, _parsed(text), names, tuple(patterns))
+    made.keywords = _keywords(source, found.calls)
     _tried(made, bool(names))
     return made
 
@@ -215,6 +219,15 @@ def _pattern(name: str, written: Sequence[str]) -> Pattern:
     if name == "words":
         return keywords(written)
     return glob(written[0])
+
+
+def _keywords(source: str, calls: Sequence[Call]) -> tuple[str, ...]:
+    """The words that a call looks for in the message, where the expression is that call alone."""
+    for call in calls[:1]:
+        alone = not source[: call.start].strip() and not source[call.end :].strip()
+        if alone and call.name == "words" and call.of == "message.text":
+            return tuple(_value(call.last, source, many=True) or ())
+    return ()
 
 
 def _value(part: Sequence[Token], source: str, many: bool) -> list[str] | None:

@@ -21,6 +21,7 @@ from routing.conditions import Condition, Conditions
 from routing.expressions import Expression, Failed
 from routing.facts import DEAR, Facts
 from routing.library import Library
+from routing.reach import Reach
 from routing.targets import Target, faults_of
 
 MAX_RULES = 500
@@ -282,18 +283,20 @@ def _faults(
     if len(specs) > MAX_RULES:
         yield Fault(None, "", "rules", f"has more than {MAX_RULES} rules")
         return
-    reach: dict[str, _Reach] = {}
+    reach: dict[str, Reach] = {}
+    names: set[tuple[str, str]] = set()
     for index, spec in enumerate(specs):
-        here = reach.setdefault(spec.source, _Reach())
+        here = reach.setdefault(spec.source, Reach())
         if spec.name == "model":
             yield Fault(index, spec.name, "name", "is reserved: it stands for the caller's choice")
-        if spec.name in here.names:
+        if (spec.source, spec.name) in names:
             yield Fault(index, spec.name, "name", "is taken by an earlier rule")
-        here.names.add(spec.name)
+        names.add((spec.source, spec.name))
         for where, reason in faults_of(spec.target, agents, embedders):
             yield Fault(index, spec.name, where, reason)
         condition, faults = compiled(spec.when)
-        for where, reason in (*here.unreachable(spec, condition), *faults):
+        unreachable = here.unreachable(spec.name, spec.when, condition)
+        for where, reason in (*(("when", why) for why in unreachable), *faults):
             yield Fault(index, spec.name, where, reason)
         sticky = spec.when is None if spec.sticky is None else spec.sticky
         made.append(Rule(spec.name, spec.source, spec.target, condition, sticky, spec.on_failure))
@@ -302,34 +305,3 @@ def _faults(
     elif all(spec.when is not None for spec in specs):
         reason = "must end with a rule whose `when` is `else`, so that every message has an agent"
         yield Fault(None, "", "rules", reason)
-
-
-class _Reach:
-    """What the rules of one source have taken already."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self._asked: dict[Conditions | str, str] = {}
-        self._everything: str | None = None
-
-    def unreachable(self, spec: RuleSpec, condition: Condition | None) -> Iterator[tuple[str, str]]:
-        """Why the rule could never match, or takes more than it should."""
-        when: Conditions | str | None = spec.when
-        constant: bool | None = None
-        if isinstance(condition, Expression):
-            when, constant = condition.key, condition.constant
-        if self._everything is not None:
-            yield "when", f"can never match: rule `{self._everything}` before it takes everything"
-        elif when is None:
-            self._everything = spec.name
-        elif when == Conditions():
-            yield "when", "has no condition; write `else` to take the rest"
-        elif constant is True:
-            self._everything = spec.name
-            yield "when", "is true for every message; write `else` to take the rest"
-        elif constant is False:
-            yield "when", "can never match: it is false for every message"
-        elif when in self._asked:
-            yield "when", f"can never match: rule `{self._asked[when]}` asks the same"
-        else:
-            self._asked[when] = spec.name
