@@ -1,6 +1,6 @@
 """Conditions as they were written → compiled, each once for as long as anybody uses it.
 
-To compile one takes half a millisecond, and 20 KB are kept for it. The same text stands in many
+To compile one takes some 0.4 ms, and some 7 KB are kept for it. The same text stands in many
 sets of rules: those for everybody in the set of each organization, and nearly all of them in the
 sets that replace these when a policy changes.
 """
