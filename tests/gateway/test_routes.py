@@ -13,9 +13,9 @@ from context.exchange import Exchange
 from contracts.decisions import RoutingInput
 from contracts.errors import StoreUnavailable
 from gateway.retold import explained
-from routing.health import HealthBook
 from routing.targets import Split
 from tests.gateway.house import House, Stores, open_house
+from tests.routing.clockwork import book_of
 from tests.support.waiting import until
 
 TRY = "rules:\n  - name: rhymes\n    when: {keywords: rhyme}\n    agent: other\n"
@@ -225,7 +225,7 @@ async def test_candidates_are_the_endpoints_where_it_leads(house: House, stores:
         "host": "host_explains",
         "endpoints": [{**row, **seen, "agent": "echo"}, {**row, **seen, "agent": "another"}],
     }
-    exchange = Exchange(stores.redis_url, "host_explains", HealthBook(), lambda: report)
+    exchange = Exchange(stores.redis_url, "host_explains", book_of(), lambda: report)
 
     async def reported() -> bool:
         hosts = await house.services.reports.hosts()
