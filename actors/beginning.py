@@ -71,7 +71,7 @@ def facts(
         org_tier=tier,
         session_id=state.key.session_id,
         turn=state.turns + 1,
-        messages=len(state.messages),
+        messages=state.position,
         agent=state.agent,
         failures=state.failures,
         background=asked.background,

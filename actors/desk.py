@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from contracts.money import NO_BUDGETS, Budgets, Charge, Price
 from contracts.tasks import spawn
 from routing.decide import decide
 from routing.endpoints import EndpointSet, limit
-from routing.rules import RuleSet
+from routing.rules import Rule, RuleSet
 from routing.targets import Ask
 
 log = logging.getLogger("troupe.actors.desk")
@@ -152,6 +152,7 @@ class InForce:
         budgets_of: By organization.
         tiers: By organization: what the operators call its kind.
         revision: Of the newest policy in it; 0: settings alone.
+        made_from: What was read for it, held so that what stays is not read and compiled again.
     """
 
     seats: Mapping[str, Seat]
@@ -161,12 +162,19 @@ class InForce:
     budgets_of: Mapping[str, Budgets] = field(default_factory=dict[str, Budgets])
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
     revision: int = 0
+    made_from: object = field(default=None, repr=False, compare=False)
+
+    def own_rules(self) -> Iterator[Rule]:
+        """The rules of organizations, without those for everybody."""
+        shared = {id(part.library) for part in self.rules.parts}
+        for rules in self.rules_of.values():
+            for part in rules.parts:
+                if id(part.library) not in shared:
+                    yield from part.rules
 
     def questions(self) -> list[Semantic | Classifier]:
         """What its rules may ask of models, everybody's first."""
-        targets = [
-            rule.target for rules in (self.rules, *self.rules_of.values()) for rule in rules.rules
-        ]
+        targets = [rule.target for rule in (*self.rules.rules, *self.own_rules())]
         return list(dict.fromkeys(one.question for one in targets if isinstance(one, Ask)))
 
 

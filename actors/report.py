@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import nsmallest
 from typing import Any
 
 from actors.desk import Desk
@@ -18,39 +19,21 @@ def endpoint_rows(desk: Desk, now: float, wall: float) -> list[dict[str, Any]]:
 
 
 def rule_rows(desk: Desk) -> list[dict[str, Any]]:
-    """What became of each rule. A rule for everybody stands in the sets of organizations as well,
-    where it is asked about their messages: all of it is added up.
+    """What became of each rule; of one for everybody, with the messages of all organizations.
 
     Of organizations' own rules those come first that could not be asked.
     """
     in_force = desk.in_force
-    everybody = in_force.rules.report()
-    rows = {(row["source"], row["rule"]): row for row in everybody}
-    for ruleset in in_force.rules_of.values():
-        for row in ruleset.report():
-            known = rows.setdefault((row["source"], row["rule"]), row)
-            if known is not row:
-                _add(known, row)
-    own = list(rows.values())[len(everybody) :]
-    own.sort(key=lambda row: not row["faults"])
-    return everybody + own[:ORGANIZATIONS_RULES]
-
-
-def _add(known: dict[str, Any], row: dict[str, Any]) -> None:
-    known["matched"] += row["matched"]
-    for fault in row["faults"]:
-        same = next((one for one in known["faults"] if one["reason"] == fault["reason"]), None)
-        if same is None:
-            known["faults"].append(fault)
-        else:
-            same["count"] += fault["count"]
-            same["last"] = max(same["last"], fault["last"])
+    own = list(in_force.own_rules())
+    # There may be thousands, and this is asked for every second: what is not shown is not told.
+    first = nsmallest(ORGANIZATIONS_RULES, own, key=lambda rule: not rule.failures)
+    return in_force.rules.report() + [rule.report() for rule in first]
 
 
 def host_report(
     host_id: str, desk: Desk, policy_errors: Sequence[Any], now: float, wall: float
 ) -> dict[str, Any]:
-    """Figures count from the host's beginning, or that of the agent or rules in force.
+    """Figures count from the host's beginning, or since the agent or rule is what it is.
 
     Args:
         host_id: The host's.

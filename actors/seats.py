@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from actors.desk import InForce, Seat
 from actors.seating import seat_of
@@ -43,14 +43,14 @@ def in_force(
     Raises:
         InvalidRequest: They do not fit together, or cannot be had in this process.
     """
-    return _seated(effective(settings, documents, environ), health, previous, [])
+    return _seated(_read(settings, documents, previous, environ), health, previous, [])
 
 
 async def renewed(
     settings: Settings, health: HealthBook, documents: Sequence[Policy], previous: InForce
 ) -> InForce:
     """As `in_force`; the loop goes on while documents are read, rules compiled, SDKs imported."""
-    found = await asyncio.to_thread(_prepared, settings, documents)
+    found = await asyncio.to_thread(_prepared, settings, documents, previous)
     made: list[Seat] = []
     try:
         return _seated(found, health, previous, made)
@@ -71,18 +71,51 @@ def left(before: InForce, after: InForce) -> list[Agent]:
     ]
 
 
-def _prepared(settings: Settings, documents: Sequence[Policy]) -> Effective:
-    found = effective(settings, documents)
-    agents = found.settings.agents.values()
+class _Found(NamedTuple):
+    """What holds, as far as it can be had away from the event loop."""
+
+    effective: Effective
+    rules: RuleSet
+    rules_of: Mapping[str, RuleSet]
+
+
+def _prepared(settings: Settings, documents: Sequence[Policy], previous: InForce) -> _Found:
+    found = _read(settings, documents, previous, os.environ)
+    agents = found.effective.settings.agents.values()
     for provider in {name for agent in agents for name in agent.providers}:
         import_module(PROVIDERS[provider])
     return found
 
 
+def _read(
+    settings: Settings,
+    documents: Sequence[Policy],
+    previous: InForce | None,
+    environ: Mapping[str, str],
+) -> _Found:
+    found = effective(settings, documents, environ)
+    agents = found.settings.agents
+
+    def compiled(rules: Rules, before: RuleSet | None, everybody: RuleSet | None = None) -> RuleSet:
+        version = rules.version
+        return compile_rules(
+            rules.specs, agents, version=version, everybody=everybody, before=before
+        )
+
+    former = previous.rules_of if previous else {}
+    everybody = compiled(found.rules, previous.rules if previous else None)
+    rules_of = {
+        org_id: compiled(rules, former.get(org_id), everybody)
+        for org_id, rules in found.rules_of.items()
+    }
+    return _Found(found, everybody, rules_of)
+
+
 def _seated(
-    found: Effective, health: HealthBook, previous: InForce | None, made: list[Seat]
+    read: _Found, health: HealthBook, previous: InForce | None, made: list[Seat]
 ) -> InForce:
     """Puts the seats that are new into `made`, for a caller who may have to do without them."""
+    found = read.effective
     settings = found.settings
     seats: dict[str, Seat] = {}
     for name, definition in settings.agents.items():
@@ -95,12 +128,13 @@ def _seated(
             made.append(seats[name])
     return InForce(
         seats,
-        _compiled(found.rules, seats),
-        {org_id: _compiled(rules, seats) for org_id, rules in found.rules_of.items()},
+        read.rules,
+        read.rules_of,
         budgets=settings.budgets.plain(),
         budgets_of={org_id: limits.plain() for org_id, limits in found.budgets_of.items()},
         tiers=found.tiers,
         revision=found.revision,
+        made_from=found,
     )
 
 
@@ -109,7 +143,3 @@ def _priced(seat: Seat, specs: Sequence[EndpointSpec]) -> Seat:
     prices = {spec.name: spec.price for spec in specs}
     places = {name: replace(place, price=prices[name]) for name, place in seat.places.items()}
     return seat if places == seat.places else replace(seat, places=places)
-
-
-def _compiled(rules: Rules, seats: Mapping[str, Seat]) -> RuleSet:
-    return compile_rules(rules.specs, seats, version=rules.version)

@@ -438,7 +438,8 @@ class Turns:
     def _note_end(self, record: ResponseRecord) -> None:
         """The facts that rules ask for, as the next turn finds them."""
         state = self._state
-        state.agent = record.agent
+        if record.text:
+            state.agent = record.chosen
         state.spent += record.nano
         if record.status == "failed":
             state.failures += 1

@@ -86,9 +86,13 @@ def _routes(groups: Any, common: Any, scope: Any, org: Any) -> None:
     one.add_argument(
         "--metadata", type=routes.pair, action="append", default=[], metavar="KEY=VALUE"
     )
-    one.add_argument("--agent", help="who answered last")
+    one.add_argument("--session", metavar="ID", help="the conversation; splits may draw by it")
+    one.add_argument("--agent", help="who was chosen for its last answer")
     one.add_argument("--turns", type=int, help="turns so far")
+    one.add_argument("--messages", type=int, help="messages so far")
     one.add_argument("--failures", type=int, help="turns that failed in a row until now")
+    one.add_argument("--background", action="store_true", help="nobody waits for the answer")
+    one.add_argument("--regenerate", action="store_true", help="it answers the last message anew")
     one.set_defaults(run=routes.explain)
     one = commands.add_parser(
         "replay", parents=[common, scope, org], help="what rules would change for stored messages"

@@ -55,7 +55,13 @@ def listing(api: Api, given: Namespace, out: Screen) -> None:
 
 
 def explain(api: Api, given: Namespace, out: Screen) -> None:
-    session = {"agent": given.agent, "turns": given.turns, "failures": given.failures}
+    session = {
+        "id": given.session,
+        "agent": given.agent,
+        "turns": given.turns,
+        "messages": given.messages,
+        "failures": given.failures,
+    }
     found = api.post(
         "routes/explain",
         {
@@ -65,6 +71,8 @@ def explain(api: Api, given: Namespace, out: Screen) -> None:
             "model": given.model,
             "metadata": dict(given.metadata) or None,
             "session": {name: one for name, one in session.items() if one is not None},
+            "background": given.background,
+            "regenerate": given.regenerate,
         },
     )
     if given.json:
@@ -82,9 +90,9 @@ def explain(api: Api, given: Namespace, out: Screen) -> None:
     agent = found["agent"] or f"only a model can tell: {_short(found['leads_to'])}"
     out.line(f"{agent}  (version {found['version']})", "strong")
     out.line(found["reason"])
-    for one in found["candidates"]:
-        told = (f"{name} {value}" for name, value in one.items() if name != "endpoint")
-        out.line(f"  {one['endpoint']}: {', '.join(told)}")
+    for one in found["candidates"] or ():
+        first = f"{one['expected_ms']} ms, " if one["expected_ms"] is not None else ""
+        out.line(f"  {one['endpoint']}: {one['state']}, {first}{one['running']} running")
 
 
 def replay(api: Api, given: Namespace, out: Screen) -> None:
@@ -107,6 +115,13 @@ def replay(api: Api, given: Namespace, out: Screen) -> None:
     out.json(total) if given.json else _told(total, out)
 
 
+def _after(change: dict[str, Any]) -> str:
+    """Who would answer, and under which contract where that is what changes."""
+    before, after = change["on_failure_before"], change["on_failure_after"]
+    contract = "" if before == after else f" (on_failure {before or '-'} to {after or '-'})"
+    return f"{change['after']}{contract}"
+
+
 def _told(total: dict[str, Any], out: Screen) -> None:
     if total["changes"]:
         out.table(
@@ -115,7 +130,7 @@ def _told(total: dict[str, Any], out: Screen) -> None:
                 (
                     change["response_id"],
                     change["before"],
-                    change["after"],
+                    _after(change),
                     change["rule_after"],
                     change["text"],
                 )

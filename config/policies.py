@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, cast
+from weakref import WeakValueDictionary
 
 from pydantic import Field
 
@@ -29,6 +30,7 @@ from config.settings import Settings
 from config.values import FrozenDict, Name, Section, Table
 from contracts.errors import InvalidRequest
 from contracts.policies import BASE, Policy
+from routing.compiled import compiled
 from routing.rules import SETTINGS, SETTINGS_VERSION, RuleSpec
 
 MAX_AGENTS = 500
@@ -106,6 +108,8 @@ class Effective:
         tiers: By organization.
         versions: Of the documents in it, by scope.
         revision: Of the newest of them; 0: settings alone.
+        held: What was read and compiled for it. Who holds this has it at hand for the next, of
+            which most is the same.
     """
 
     settings: Settings
@@ -115,9 +119,10 @@ class Effective:
     tiers: Mapping[str, str] = field(default_factory=dict[str, str])
     versions: Mapping[str, int] = field(default_factory=dict[str, int])
     revision: int = 0
+    held: tuple[object, ...] = field(default=(), repr=False, compare=False)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class _Document:
     """One document as far as it is valid by itself."""
 
@@ -150,7 +155,8 @@ def effective(
     Raises:
         InvalidRequest: `invalid_policy`; `details["problems"]` has everything that is wrong.
     """
-    parsed = [_parsed(settings, policy) for policy in documents]
+    read = [_read(settings, policy) for policy in documents]
+    parsed = [_own(one, policy) for one, policy in zip(read, documents, strict=True)]
     base = next((one for one in parsed if one.scope == BASE), None)
     agents = _agents(settings, base, environ)
     everybody = _joined([base] if base else [], settings)
@@ -167,6 +173,8 @@ def effective(
         one.scope: _joined([one, base] if base else [one], settings) for one in theirs if one.rules
     }
     budgets_of = {one.scope: _limits(now.budgets, one) for one in theirs if one.budgets}
+    whens = {spec.when for rules in (everybody, *rules_of.values()) for spec in rules.specs}
+    conditions = [compiled(when)[0] for when in whens]
     problems = _problems(now, {one.scope: one for one in parsed}, everybody, rules_of, budgets_of)
     if problems:
         raise refused(problems)
@@ -178,6 +186,7 @@ def effective(
         tiers={one.scope: one.tier for one in parsed if one.tier},
         versions={one.scope: one.policy.version for one in parsed},
         revision=max((one.policy.revision for one in parsed), default=0),
+        held=(read, conditions),
     )
 
 
@@ -207,6 +216,24 @@ def _told(problem: Problem) -> dict[str, Any]:
 
 
 # -- one document ---------------------------------------------------------------------------------
+
+
+_documents: WeakValueDictionary[tuple[str, object, str], _Document] = WeakValueDictionary()
+
+
+def _read(settings: Settings, policy: Policy) -> _Document:
+    """The document as it was read, if anybody still holds it; to be looked at only."""
+    key = policy.scope, settings.environment, policy.text
+    document = _documents.get(key)
+    if document is None:
+        document = _documents[key] = _parsed(settings, policy)
+    return document
+
+
+def _own(document: _Document, policy: Policy) -> _Document:
+    """The same for this version of it, and for what is found wrong from now on."""
+    raw = replace(document.raw, problems=list(document.raw.problems))
+    return replace(document, policy=policy, raw=raw)
 
 
 def _parsed(settings: Settings, policy: Policy) -> _Document:

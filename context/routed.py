@@ -17,19 +17,22 @@ from contracts.ids import RESPONSE
 
 _HIGH = "~"
 
-# The turns that failed just before are those after the last one that did not.
+# The turns that failed just before are those after the last one that did not; who cancels a turn
+# says nothing of it. What waited behind another turn was led before that one had ended.
 _ROUTED = """
 SELECT r.id, r.org_id, r.session_id, r.turn, r.created_at, r.background, r.replaces,
     r.metadata, r.decision, r.agent, s.metadata AS kept, said.content AS text,
-    coalesce(r.input_from - 1, said.position, 0) AS messages, before.agent AS agent_before,
+    coalesce(r.input_from, r.answer_at, said.position + 2) - 1 AS messages,
+    before.agent AS agent_before,
     coalesce(r.user_name, (
         SELECT u.external_id FROM users AS u WHERE u.org_id = s.org_id AND u.id = s.user_id
     )) AS person,
     (SELECT count(*) FROM responses AS f
         WHERE f.session_id = r.session_id AND f.org_id = r.org_id AND f.turn < r.turn
+        AND f.status = 'failed' AND f.completed_at <= r.created_at
         AND f.turn > (SELECT coalesce(max(w.turn), 0) FROM responses AS w
             WHERE w.session_id = r.session_id AND w.org_id = r.org_id AND w.turn < r.turn
-            AND w.status <> 'failed')
+            AND w.status IN ('completed', 'incomplete') AND w.completed_at <= r.created_at)
     ) AS failures
 FROM responses AS r
 JOIN sessions AS s ON s.org_id = r.org_id AND s.id = r.session_id
@@ -40,8 +43,9 @@ JOIN LATERAL (
     ORDER BY m.position DESC LIMIT 1
 ) AS said ON true
 LEFT JOIN LATERAL (
-    SELECT b.agent FROM responses AS b
+    SELECT coalesce(b.decision ->> 'agent', b.agent) AS agent FROM responses AS b
     WHERE b.session_id = r.session_id AND b.org_id = r.org_id AND b.turn < r.turn
+    AND b.text <> '' AND b.completed_at <= r.created_at
     ORDER BY b.turn DESC LIMIT 1
 ) AS before ON true
 WHERE r.id >= $1 AND r.id < $2 AND r.org_id = $3 AND r.model = $4

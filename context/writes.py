@@ -159,7 +159,7 @@ def finish(
         "completed_at": record.completed_at,
     }
     # Whoever cancels a turn says nothing of the agent, nor does one that never spoke.
-    spoke = record.agent if text else None
+    spoke = record.chosen if text else None
     failed = None if record.status == "cancelled" else record.status == "failed"
     outcome = {"ended": record.id, "agent": spoke, "failed": failed, "nano": record.nano}
     return Write(

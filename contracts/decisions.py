@@ -59,10 +59,11 @@ class RoutingInput:
         org_tier: What the operators call its kind; empty where they do not.
         session_id: The conversation.
         turn: The number of this turn in it, from 1.
-        messages: Messages before this one, as far as they are loaded.
-        agent: Who answered last; None: nobody has.
+        messages: Places of messages before this one; what was deleted had one, and an answer that
+            never came may have had.
+        agent: Who was chosen for the last answer, even if another stood in; None: there is none.
         failures: Turns that failed in a row until now.
-        attachments: What comes with the message besides text, each with a `type`.
+        attachments: What comes with the message besides text, each with a `type`; nothing as yet.
         background: The caller does not wait.
         regenerate: The turn answers the last message anew.
     """

@@ -117,6 +117,11 @@ class ResponseRecord:
         """Nano-dollars that the turn has cost so far, as far as its models have prices."""
         return sum(charge.nano or 0 for charge in self.charges)
 
+    @property
+    def chosen(self) -> str:
+        """The agent that the conversation is with; `agent` may be one that stands in for it."""
+        return self.decision.get("agent", self.agent)
+
     def snapshot(self) -> ResponseRecord:
         """A copy that later changes of this record do not reach."""
         return replace(self, cuts=list(self.cuts), legs=list(self.legs), charges=list(self.charges))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from contracts.messages import FailurePolicy
 from gateway.answers import Count, Dollars, Seconds, Shape
 
 
@@ -80,6 +81,15 @@ class StepObject(Shape):
     why: str
 
 
+class CandidateObject(Shape):
+    """An endpoint of the chosen agent, over all hosts."""
+
+    endpoint: str
+    state: str
+    expected_ms: Count | None = Field(description="To a first token; null: nobody knows.")
+    running: Count
+
+
 class ExplainObject(Shape):
     """The way of a message."""
 
@@ -88,11 +98,13 @@ class ExplainObject(Shape):
     agent: str | None = Field(description="None: only a model can tell.")
     reason: str
     leads_to: dict[str, Any] = Field(description="Where the rule that matched leads, as written.")
-    candidates: list[dict[str, Any]]
+    candidates: list[CandidateObject] | None = Field(
+        description="The agent's endpoints; null: hosts cannot be heard."
+    )
 
 
 class ChangeObject(Shape):
-    """A message that another agent would get."""
+    """A message that another agent would get, or the same under another contract."""
 
     response_id: str
     session_id: str
@@ -101,6 +113,11 @@ class ChangeObject(Shape):
     rule_before: str
     rule_after: str
     reason: str
+    on_failure_before: FailurePolicy | None = Field(
+        description="What the rule said of a begun answer whose provider fails; null: nothing, so "
+        "the agent's own word holds."
+    )
+    on_failure_after: FailurePolicy | None
     text: str = Field(description="How it begins.")
 
 

@@ -51,8 +51,10 @@ class RoutesQuery(AdminQuery):
 class SessionFacts(Body):
     """What rules may ask of the conversation."""
 
-    agent: Name | None = Field(default=None, description="Who answered last.")
+    id: Name | None = Field(default=None, description="By it a split by session draws.")
+    agent: Name | None = Field(default=None, description="Who was chosen for the last answer.")
     turns: Count = 0
+    messages: Count = 0
     failures: Count = Field(default=0, description="Turns that failed in a row until now.")
 
 
@@ -65,6 +67,8 @@ class Explain(Body):
     model: Name = "auto"
     metadata: Metadata | None = None
     session: SessionFacts = SessionFacts()
+    background: bool = False
+    regenerate: bool = Field(default=False, description="It answers the last message anew.")
     now: Time | None = Field(None, description="Unix seconds.")
 
 

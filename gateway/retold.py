@@ -37,7 +37,6 @@ def explained(standing: Standing, model: str, given: RoutingInput) -> dict[str, 
         "agent": decision.agent if decision else None,
         "reason": decision.reason if decision else f"It is for {found.leads_to}.",
         "leads_to": leads_to,
-        "candidates": [],
     }
 
 
@@ -66,5 +65,10 @@ def _step(row: Mapping[str, Any], step: Step, decided: bool) -> dict[str, Any]:
 
 def _stored(message: RoutedMessage, tier: str) -> StoredMessage:
     kept, given = message.decision, replace(message.given, org_tier=tier)
-    decision = Decision(kept["agent"], str(kept.get("rule", "")), str(kept.get("reason", "")))
+    decision = Decision(
+        kept["agent"],
+        str(kept.get("rule", "")),
+        str(kept.get("reason", "")),
+        on_failure=kept.get("on_failure"),
+    )
     return StoredMessage(message.response_id, given.session_id, given, decision)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from contracts.decisions import RoutingInput
-from contracts.errors import InvalidRequest
+from contracts.errors import InvalidRequest, StoreUnavailable
+from contracts.limits import Reports
 from contracts.policies import BASE
 from gateway.admin_answers import ExplainObject, ReplayObject, RoutesObject
 from gateway.admin_requests import Explain, Replay, RoutesQuery
 from gateway.call import Operator, StrictRoute, answer
 from gateway.document import FAILURES, ok
+from gateway.endpoints import together
 from gateway.options import AUTO
 from gateway.retold import compared, explained
 from gateway.text import check_length
 from gateway.turns import check_metadata
+
+log = logging.getLogger("troupe.gateway.routes")
+_CANDIDATE = ("endpoint", "state", "expected_ms", "running")
 
 router = APIRouter(route_class=StrictRoute, tags=["Routes"], responses=FAILURES)
 
@@ -34,13 +40,22 @@ async def list_all(call: Operator, query: Annotated[RoutesQuery, Query()]) -> Re
 
 @router.post("/admin/v1/routes/explain", operation_id="explainRoute", responses=ok(ExplainObject))
 async def explain(call: Operator, body: Explain) -> Response:
-    """The way of one message through the rules. No model is asked."""
-    limits = call.services.options.limits
+    """The way of one message through the rules, and how the endpoints stand where it leads.
+
+    No model is asked. A split is drawn by the user or the conversation that is named here.
+    """
+    services, session = call.services, body.session
+    limits = services.options.limits
     check_length(body.text, "text", limits.message_chars)
     check_metadata(body.metadata, limits)
-    for param, name in (("user", body.user), ("model", body.model), ("agent", body.session.agent)):
+    for param, name in (
+        ("user", body.user),
+        ("model", body.model),
+        ("session.agent", session.agent),
+        ("session.id", session.id),
+    ):
         check_length(name or "", param, limits.id_chars)
-    standing = call.services.rulebook.standing
+    standing = services.rulebook.standing
     org_id = body.org or ""
     given = RoutingInput(
         text=body.text,
@@ -49,11 +64,26 @@ async def explain(call: Operator, body: Explain) -> Response:
         now=time.time() if body.now is None else body.now,
         org_id=org_id,
         org_tier=standing.tiers.get(org_id, ""),
-        turn=body.session.turns + 1,
-        agent=body.session.agent,
-        failures=body.session.failures,
+        session_id=session.id or "",
+        turn=session.turns + 1,
+        messages=session.messages,
+        agent=session.agent,
+        failures=session.failures,
+        background=body.background,
+        regenerate=body.regenerate,
     )
-    return answer(explained(standing, body.model, given))
+    told = await asyncio.to_thread(explained, standing, body.model, given)
+    return answer({**told, "candidates": await _candidates(services.reports, told["agent"])})
+
+
+async def _candidates(reports: Reports, agent: str | None) -> list[dict[str, Any]] | None:
+    """The agent's endpoints as all hosts together see them; None: hosts cannot be heard."""
+    try:
+        rows = together(await reports.hosts())
+    except StoreUnavailable as error:
+        log.warning("a message is explained without its endpoints: %s", error.message)
+        return None
+    return [{name: row[name] for name in _CANDIDATE} for row in rows if row["agent"] == agent]
 
 
 @router.post("/admin/v1/routes/replay", operation_id="replayRoutes", responses=ok(ReplayObject))

@@ -58,6 +58,7 @@ class Standing:
         revision: Of the newest policy in it; 0: settings alone.
         budgets: Where an organization has nothing of its own.
         budgets_of: By organization.
+        made_from: What was read for it, held so that what stays is not read and compiled again.
     """
 
     cards: tuple[AgentCard, ...]
@@ -67,6 +68,7 @@ class Standing:
     revision: int = 0
     budgets: Budgets = NO_BUDGETS
     budgets_of: Mapping[str, Budgets] = field(default_factory=dict[str, Budgets])
+    made_from: object = field(default=None, repr=False, compare=False)
 
     def budget(self, org_id: str) -> Budgets:
         """What an organization may spend."""

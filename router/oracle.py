@@ -7,6 +7,7 @@ kept. Nothing is retried: who asked has a rule that says what to do without an a
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -24,12 +25,14 @@ from contracts.errors import (
 )
 from contracts.messages import Usage
 from contracts.money import Charge, Price, charged
+from contracts.tasks import spawn, stop
 from router.nearness import Examples, Vector, direction, nearest
 from router.sorting import MAX_ANSWER_CHARS, asked, label_in
 from routing.endpoints import EndpointSet
 from routing.prices import charge_for, may_have_cost
 
 T = TypeVar("T")
+log = logging.getLogger("troupe.router.oracle")
 ROUTER = "router"
 """Stands for the agent in charges of embedders."""
 TOKENS_OF_ORDER = 300
@@ -87,22 +90,43 @@ class Embedding:
         self._price = price
         self._max_batch = max_batch
         self._examples = Examples(examples)
-        self._learning = asyncio.Lock()
+        self._asked: dict[str, asyncio.Task[dict[str, Vector]]] = {}
+        """By example: the call that it is in."""
 
     async def learn(self, texts: Sequence[str]) -> dict[str, Vector]:
-        """The vectors of these examples. What another question is asking for is waited for."""
+        """The vectors of these examples. Those that another question is asking for are waited for.
+
+        Who gives up stops nothing: what was asked for is there for the next one.
+        """
         found = self._examples.known(texts)
-        if len(found) < len(set(texts)):
-            async with self._learning:
-                found = self._examples.known(texts)
-                missing = [text for text in dict.fromkeys(texts) if text not in found]
-                for start in range(0, len(missing), self._max_batch):
-                    part = missing[start : start + self._max_batch]
-                    new = dict(zip(part, await self.vectors(part), strict=True))
-                    # Each part by itself: who comes again after a failure goes on from there.
-                    self._examples.keep(new)
-                    found |= new
-        return found
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
+        self._ask_for([text for text in missing if text not in self._asked])
+        calls = dict.fromkeys(self._asked[text] for text in missing)
+        for call in calls:
+            found |= await asyncio.shield(call)
+        return {text: found[text] for text in texts}
+
+    def _ask_for(self, texts: Sequence[str]) -> None:
+        """In as many calls as it takes, one after the other."""
+        call = None
+        for start in range(0, len(texts), self._max_batch):
+            part = texts[start : start + self._max_batch]
+            call = spawn(self._learned(part, call), name="router-examples", on_error=_unexpected)
+            self._asked |= dict.fromkeys(part, call)
+
+    async def _learned(
+        self, part: Sequence[str], before: asyncio.Task[dict[str, Vector]] | None
+    ) -> dict[str, Vector]:
+        try:
+            if before is not None:
+                await before
+            new = dict(zip(part, await self.vectors(part), strict=True))
+            # Each part by itself: who comes again after a failure goes on from there.
+            self._examples.keep(new)
+            return new
+        finally:
+            for text in part:
+                del self._asked[text]
 
     async def vectors(self, texts: Sequence[str]) -> list[Vector]:
         """In as many calls as it takes, side by side."""
@@ -121,6 +145,7 @@ class Embedding:
         self._examples.clear()
 
     async def aclose(self) -> None:
+        await stop(*self._asked.values())
         await self._embedder.aclose()
 
 
@@ -314,6 +339,12 @@ def _with(error: TroupeError, charges: tuple[Charge, ...]) -> TroupeError:
     mine = copy(error)
     mine.charges = charges
     return mine
+
+
+def _unexpected(error: BaseException) -> None:
+    """Whoever waits for examples hears why they cannot be had; more than that is a fault."""
+    if not isinstance(error, TroupeError):
+        log.error("examples cannot be learned", exc_info=error)
 
 
 async def _tried(work: Awaitable[T]) -> T | TroupeError:

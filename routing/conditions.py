@@ -6,16 +6,22 @@ What a mapping under `when` says, compiled. `routing.expressions` is the long wa
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from routing.facts import Facts
-from routing.library import Library
+from routing.library import Sought, sought
 from routing.patterns import BadPattern, Pattern, encodable, glob, keywords, regex
 from routing.wording import shown
 
 
 class Condition(Protocol):
-    """What a rule asks of a message."""
+    """What a rule asks of a message. It never changes, so any number of rules may share it."""
+
+    @property
+    def patterns(self) -> tuple[Sought, ...]:
+        """What the library must have of which it is asked."""
+        ...
 
     def match(self, facts: Facts) -> str | None:
         """What matched, in words that a person can check, or None.
@@ -38,21 +44,19 @@ class Conditions(NamedTuple):
     user: tuple[str, ...] = ()
 
 
-class Sought(NamedTuple):
-    """A pattern with its number in its sieve: the sieve says whether, the pattern where."""
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Simple:
+    """Compiled `Conditions`. Of a pattern the library says whether, the pattern itself where."""
 
-    written: str
-    pattern: Pattern
-    number: int
-
-
-class Simple(NamedTuple):
-    """Compiled `Conditions`."""
-
-    regex: tuple[Sought, ...]
+    regex: tuple[tuple[str, Sought], ...]
     keywords: Sought | None
     metadata: tuple[tuple[str, frozenset[str]], ...]
     user: tuple[tuple[str, Pattern], ...]
+
+    @property
+    def patterns(self) -> tuple[Sought, ...]:
+        found = tuple(pattern for _, pattern in self.regex)
+        return found if self.keywords is None else (*found, self.keywords)
 
     def match(self, facts: Facts) -> str | None:
         """What matched, or None."""
@@ -105,16 +109,17 @@ class Simple(NamedTuple):
         words = self.keywords
         if words is None:
             return ""
-        if not facts.has("folded", words.number):
+        if not facts.texts.has("folded", words.number):
             return None
-        match = words.pattern.search(facts.folded)
+        match = words.pattern.search(facts.texts.folded)
         return f"the message says {shown(match.group(1))}" if match else None
 
     def _regex(self, facts: Facts) -> str | None:
         if not self.regex:
             return ""
-        for written, pattern, number in self.regex:
-            if facts.has("text", number) and (match := pattern.search(facts.text)):
+        texts = facts.texts
+        for written, (_, number, pattern) in self.regex:
+            if texts.has("text", number) and (match := pattern.search(texts.text)):
                 return f"the message has {shown(match.group(0))}, which fits {shown(written)}"
         return None
 
@@ -126,9 +131,9 @@ class Compiled(NamedTuple):
     faults: tuple[tuple[str, str], ...]
 
 
-def simple(when: Conditions, library: Library) -> Compiled:
+def simple(when: Conditions) -> Compiled:
     """Compile them, as far as they can be compiled."""
-    expressions: list[Sought] = []
+    expressions: list[tuple[str, Sought]] = []
     users: list[tuple[str, Pattern]] = []
     words: Sought | None = None
     faults: list[tuple[str, str]] = []
@@ -138,7 +143,7 @@ def simple(when: Conditions, library: Library) -> Compiled:
         except BadPattern as error:
             faults.append(("when.regex", f"{shown(written)}: {error}"))
         else:
-            expressions.append(Sought(written, pattern, library.sieves["text"].add(pattern)))
+            expressions.append((written, sought("text", pattern)))
     for written in when.user:
         try:
             users.append((written, glob(written)))
@@ -150,7 +155,7 @@ def simple(when: Conditions, library: Library) -> Compiled:
         except BadPattern as error:
             faults.append(("when.keywords", str(error)))
         else:
-            words = Sought("", pattern, library.sieves["folded"].add(pattern))
+            words = sought("folded", pattern)
     faults += _valueless(when)
     metadata = tuple((key, frozenset(values)) for key, values in when.metadata)
     made = Simple(tuple(expressions), words, metadata, tuple(users))

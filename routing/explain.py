@@ -56,11 +56,12 @@ def explain(
     rules: RuleSet, agents: Collection[str], model: str, given: RoutingInput
 ) -> Explanation:
     """What would become of the message, without counting it. Raises `UnknownModel`."""
-    facts = Facts(given, rules.library)
+    facts = Facts(given, Library())
     steps: list[Step] = []
     first: tuple[Rule, str] | None = None
     choosing = model == AUTO
-    for rule in rules.rules:
+    for library, rule in rules.each():
+        facts.texts.turn_to(library)
         outcome, why = _asked(rule, facts)
         chosen = choosing and first is None and outcome == "matched"
         if chosen:
@@ -91,10 +92,10 @@ def _asked(rule: Rule, facts: Facts) -> tuple[Literal["matched", "not", "failed"
 def _untrue(whole: Expression, facts: Facts) -> str:
     """Which of the parts that must all hold does not."""
     for part in operands(whole.source):
-        library = Library()
         try:
+            alone = expression(part)
             # With facts of its own: those of the set have the set's patterns.
-            holds = expression(part, library).match(Facts(facts.given, library)) is not None
+            holds = alone.match(Facts(facts.given, Library(alone.patterns))) is not None
         except (BadExpression, Failed):
             continue  # Alone it is no condition, or has no answer: then the whole has to do.
         if not holds:

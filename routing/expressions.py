@@ -16,13 +16,12 @@ from zoneinfo import ZoneInfoNotFoundError
 import cel
 
 from contracts.decisions import RoutingInput
-from routing.facts import DEAR, FIELDS, Facts, flat
-from routing.library import Library, Subject, zone
+from routing.facts import FIELDS, Facts, flat
+from routing.library import Library, Sought, Subject, sought, zone
 from routing.patterns import BadPattern, Pattern, glob, keywords, regex
 from routing.scan import MAX_CHARS, PATTERNS, ZONES, Call, Token, Use, scan, spanned
 from routing.wording import line, shown
 
-BATCH = 16
 _PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
 _REASON_CHARS = 120
 _UNFIT = "asks of values what their kinds cannot do"
@@ -50,9 +49,26 @@ class Failed(Exception):
 class Expression:
     """One compiled expression."""
 
-    __slots__ = ("_execute", "_why", "ahead", "constant", "key", "names", "source")
+    __slots__ = (
+        "__weakref__",
+        "_execute",
+        "_why",
+        "constant",
+        "key",
+        "keywords",
+        "names",
+        "patterns",
+        "source",
+    )
 
-    def __init__(self, source: str, key: str, program: cel.Program, names: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        source: str,
+        key: str,
+        program: cel.Program,
+        names: tuple[str, ...],
+        patterns: tuple[Sought, ...],
+    ) -> None:
         """Only `expression` may call this."""
         self.source = source
         self.key = key
@@ -62,15 +78,16 @@ class Expression:
         self._execute = program.execute
         self.names = frozenset(names)
         """The facts that it looks at, as `routing.facts.flat` names them."""
-        self.ahead = self.names
-        """What is learned where one of them is not known yet; see `together`."""
+        self.patterns = patterns
+        self.keywords: tuple[str, ...] = ()
+        """Where it asks for one of these words in the message, and for nothing else."""
         self._why = f"{shown(source)} holds"
 
     def match(self, facts: Facts) -> str | None:
         """Why it holds, or None. Raises `Failed`."""
         # Hundreds of these may be asked for one message, so it is all done here.
         if not facts.known or not self.names <= facts.known:
-            facts.learn(self.ahead)
+            facts.learn(self.names)
         try:
             value = self._execute(facts.values)
         except BaseException as error:  # noqa: BLE001 - `_failure` gives back what is not its own
@@ -82,20 +99,7 @@ class Expression:
         raise Failed(f"gives {_kind(value)}, not yes or no")
 
 
-def together(expressions: Sequence[Expression]) -> None:
-    """Have the facts of expressions that are asked one after the other learned at once.
-
-    The engine takes its values over anew after each that is added, so they come in batches; what
-    is dear is still left to the expression that looks at it.
-    """
-    for begin in range(0, len(expressions), BATCH):
-        batch = expressions[begin : begin + BATCH]
-        names = frozenset[str]().union(*(one.names for one in batch)) - DEAR
-        for one in batch:
-            one.ahead = names | one.names
-
-
-def expression(source: str, library: Library) -> Expression:
+def expression(source: str) -> Expression:
     """Compile a condition. Raises `BadExpression` with everything that is wrong."""
     if not source.strip():
         raise BadExpression(["is empty; write `else` to take the rest"])
@@ -104,8 +108,9 @@ def expression(source: str, library: Library) -> Expression:
     _parsed(source)
     found = scan(source)
     pieces: list[Piece] = []
+    patterns: list[Sought] = []
     for call in found.calls:
-        found.faults += _rewritten(call, source, library, pieces)
+        found.faults += _rewritten(call, source, patterns, pieces)
     if found.faults:
         raise BadExpression(found.faults)
     calls = tuple(pieces)
@@ -114,8 +119,9 @@ def expression(source: str, library: Library) -> Expression:
     for start, end, new in sorted(pieces, reverse=True):
         text = text[:start] + new + text[end:]
     names = tuple(dict.fromkeys(use.name for use in found.fields))
-    made = Expression(source, found.words, _parsed(text), names)
-    _tried(made, library, bool(names))
+    made = Expression(source, found.words, _parsed(text), names, tuple(patterns))
+    made.keywords = _keywords(source, found.calls)
+    _tried(made, bool(names))
     return made
 
 
@@ -142,7 +148,9 @@ def _where(text: str) -> str:
     return f"line {line}, column {column}: {what[:_REASON_CHARS]}"
 
 
-def _rewritten(call: Call, source: str, library: Library, pieces: list[Piece]) -> Iterator[str]:
+def _rewritten(
+    call: Call, source: str, patterns: list[Sought], pieces: list[Piece]
+) -> Iterator[str]:
     """Compile the pattern or time zone of a call, and say what is to stand in its place.
 
     Yields what is wrong with it.
@@ -171,7 +179,7 @@ def _rewritten(call: Call, source: str, library: Library, pieces: list[Piece]) -
             what = shown(written[0]) if len(written) == 1 else "a list"
             yield f"calls `{call.name}` with {what}, which {_said(error)}"
             return
-        pieces += _placed(call, pattern, library)
+        pieces += _placed(call, pattern, patterns)
 
 
 def _flattened(call: Call) -> str:
@@ -182,7 +190,7 @@ def _flattened(call: Call) -> str:
     return call.of
 
 
-def _placed(call: Call, pattern: Pattern, library: Library) -> Iterator[Piece]:
+def _placed(call: Call, pattern: Pattern, patterns: list[Sought]) -> Iterator[Piece]:
     """The call with the pattern's number in the pattern's place."""
     words = call.name == "words"
     subject: Subject | None = None
@@ -190,12 +198,13 @@ def _placed(call: Call, pattern: Pattern, library: Library) -> Iterator[Piece]:
         subject = "folded" if words else "text"
     elif call.of == "user.id" and not words:
         subject = "user"
+    placed = sought(subject, pattern)
+    patterns.append(placed)
     if subject is not None:
-        number = library.sieves[subject].add(pattern)
-        yield call.start, call.end, f"troupe_in_{subject}({number})"
+        yield call.start, call.end, f"troupe_in_{subject}({placed.number})"
     else:
         yield *spanned((call.at,)), "troupe_words_in" if words else "troupe_in"
-        yield *spanned(call.last), str(library.keep(pattern))
+        yield *spanned(call.last), str(placed.number)
 
 
 def _said(error: BadPattern) -> str:
@@ -210,6 +219,15 @@ def _pattern(name: str, written: Sequence[str]) -> Pattern:
     if name == "words":
         return keywords(written)
     return glob(written[0])
+
+
+def _keywords(source: str, calls: Sequence[Call]) -> tuple[str, ...]:
+    """The words that a call looks for in the message, where the expression is that call alone."""
+    for call in calls[:1]:
+        alone = not source[: call.start].strip() and not source[call.end :].strip()
+        if alone and call.name == "words" and call.of == "message.text":
+            return tuple(_value(call.last, source, many=True) or ())
+    return ()
 
 
 def _value(part: Sequence[Token], source: str, many: bool) -> list[str] | None:
@@ -246,11 +264,12 @@ _SAMPLES = (
 )
 
 
-def _tried(made: Expression, library: Library, looks: bool) -> None:
+def _tried(made: Expression, looks: bool) -> None:
     """Run it on messages like any other: what is no condition for them is none at all.
 
     What these messages lack, another may have; but the kinds of the fields never change.
     """
+    library = Library(made.patterns)
     for sample in _SAMPLES:
         try:
             value = made.match(Facts(sample, library)) is not None

@@ -15,7 +15,7 @@ from cel import Context
 
 from contracts.decisions import RoutingInput
 from routing.languages import language
-from routing.library import Library, Subject
+from routing.library import FUNCTIONS, Library, Subject
 from routing.patterns import encodable, fold
 
 NOW = "now"
@@ -27,38 +27,24 @@ MAX_VALUE_CHARS = 1_000
 INT64 = 2**63
 
 
-class Facts:
-    """The facts of one message, for the conditions of one library."""
+class Texts:
+    """What patterns are looked for in, and which of one library's were found."""
 
-    __slots__ = ("_folded", "_found", "_library", "_metadata", "_text", "given", "known", "values")
+    __slots__ = ("_data", "_folded", "_found", "_library", "_text", "given")
 
     def __init__(self, given: RoutingInput, library: Library) -> None:
         self.given = given
-        self.known: set[str] = set()
-        """Names (see `flat`) of what is in `values`."""
-        self.values: Context
-        """As expressions see them; there once something was learned."""
         self._library = library
         self._text: str | None = None
         self._folded: str | None = None
-        self._metadata: dict[str, str] | None = None
+        self._data: dict[Subject, bytes] = {}
         self._found: dict[Subject, tuple[bytes, frozenset[int] | None]] = {}
 
-    def learn(self, names: Iterable[str]) -> None:
-        """Have these among `values`."""
-        if not self.known:
-            self.values = Context(
-                functions={
-                    **self._library.functions,
-                    "troupe_in_text": partial(self.has, "text"),
-                    "troupe_in_folded": partial(self.has, "folded"),
-                    "troupe_in_user": partial(self.has, "user"),
-                }
-            )
-        for name in names:
-            if name not in self.known:
-                self.known.add(name)
-                self.values.add_variable(name, _VALUES[name](self))
+    def turn_to(self, library: Library) -> None:
+        """The patterns of these numbers are meant from now on."""
+        if library is not self._library:
+            self._library = library
+            self._found.clear()
 
     @property
     def text(self) -> str:
@@ -74,13 +60,6 @@ class Facts:
             self._folded = fold(self.text)
         return self._folded
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        if self._metadata is None:
-            pairs = self.given.metadata.items()
-            self._metadata = {encodable(key): encodable(value) for key, value in pairs}
-        return self._metadata
-
     def has(self, subject: Subject, number: int) -> bool:
         """Whether the pattern of that number is in the subject.
 
@@ -89,17 +68,70 @@ class Facts:
         sieve = self._library.sieves[subject]
         known = self._found.get(subject)
         if known is None:
-            data = self._data(subject)
+            data = self._data.get(subject)
+            if data is None:
+                data = self._data[subject] = self._encoded(subject)
             known = self._found[subject] = data, sieve.found(data)
-        data, found = known
-        return sieve.has(number, data, found)
+        return sieve.has(number, *known)
 
-    def _data(self, subject: Subject) -> bytes:
+    def within(self, text: str, number: int) -> bool:
+        """Whether it is in a text of the expression's own."""
+        return self._library.patterns[number].search(text) is not None
+
+    def words_within(self, text: str, number: int) -> bool:
+        """Likewise, for words."""
+        return self._library.patterns[number].search(fold(text)) is not None
+
+    def _encoded(self, subject: Subject) -> bytes:
         if subject == "text":
             return self.text.encode()
         if subject == "folded":
             return self.folded.encode()
         return encodable(self.given.user or "").encode()
+
+
+class Facts:
+    """The facts of one message."""
+
+    __slots__ = ("_metadata", "given", "known", "texts", "values")
+
+    def __init__(self, given: RoutingInput, library: Library) -> None:
+        self.given = given
+        self.texts = Texts(given, library)
+        """For conditions whose patterns the library has; see `Texts.turn_to`."""
+        self.known: set[str] = set()
+        """Names (see `flat`) of what is in `values`."""
+        self.values: Context
+        """As expressions see them; there once something was learned."""
+        self._metadata: dict[str, str] | None = None
+
+    def learn(self, names: Iterable[str]) -> None:
+        """Have these among `values`."""
+        if not self.known:
+            # Nothing in it may lead back to these facts: the garbage collector does not see into
+            # the engine, and would never free either.
+            texts = self.texts
+            self.values = Context(
+                functions={
+                    **FUNCTIONS,
+                    "troupe_in_text": partial(texts.has, "text"),
+                    "troupe_in_folded": partial(texts.has, "folded"),
+                    "troupe_in_user": partial(texts.has, "user"),
+                    "troupe_in": texts.within,
+                    "troupe_words_in": texts.words_within,
+                }
+            )
+        for name in names:
+            if name not in self.known:
+                self.known.add(name)
+                self.values.add_variable(name, _VALUES[name](self))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        if self._metadata is None:
+            pairs = self.given.metadata.items()
+            self._metadata = {encodable(key): encodable(value) for key, value in pairs}
+        return self._metadata
 
 
 def _plain(value: Any) -> Any:
@@ -124,7 +156,7 @@ def _tier(facts: Facts) -> str:
 
 FIELDS: Mapping[str, Mapping[str, Callable[[Facts], Any]]] = {
     "message": {
-        "text": lambda facts: facts.text,
+        "text": lambda facts: facts.texts.text,
         "length": lambda facts: len(facts.given.text),
         "words": lambda facts: len(facts.given.text.split()),
         "language": lambda facts: language(facts.given.text),

@@ -1,14 +1,15 @@
-"""What the conditions of one set of rules share: patterns, and the functions of expressions."""
+"""What conditions share: patterns by number, looked for together; functions of expressions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, Literal, get_args
+from itertools import count
+from typing import Any, Literal, NamedTuple, get_args
 from zoneinfo import ZoneInfo
 
-from routing.patterns import Pattern, fold
+from routing.patterns import Pattern
 from routing.sieve import Sieve
 
 Subject = Literal["text", "folded", "user"]
@@ -16,37 +17,41 @@ Subject = Literal["text", "folded", "user"]
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
+_numbers = count(1)
+
+
+class Sought(NamedTuple):
+    """A pattern that a condition looks for in a subject; None: in a text that it names itself.
+
+    Its number stands for it wherever the condition is used, and for no other in this process.
+    """
+
+    subject: Subject | None
+    number: int
+    pattern: Pattern
+
+
+def sought(subject: Subject | None, pattern: Pattern) -> Sought:
+    """A pattern with a number of its own."""
+    return Sought(subject, next(_numbers), pattern)
+
 
 class Library:
-    """Patterns by number, and functions. Bound to its process."""
+    """The patterns of conditions that are asked together. Bound to its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: Iterable[Sought] = ()) -> None:
         self.sieves: Mapping[Subject, Sieve] = {subject: Sieve() for subject in get_args(Subject)}
-        self.functions: Mapping[str, Callable[..., Any]] = {
-            "troupe_in": self._in,
-            "troupe_words_in": self._words_in,
-            "hour": _hour,
-            "weekday": _weekday,
-            "get": _get,
-            "lower": _lower,
-        }
-        self._patterns: list[Pattern] = []
-
-    def keep(self, pattern: Pattern) -> int:
-        """The number of a pattern for texts that are no `Subject`."""
-        self._patterns.append(pattern)
-        return len(self._patterns) - 1
+        self.patterns: dict[int, Pattern] = {}
+        for one in patterns:
+            if one.subject is None:
+                self.patterns[one.number] = one.pattern
+            else:
+                self.sieves[one.subject].add(one.number, one.pattern)
 
     def close(self) -> None:
-        """All conditions are compiled."""
+        """No more are added, and many messages come: find what can be found in one pass."""
         for sieve in self.sieves.values():
             sieve.close()
-
-    def _in(self, text: str, number: int) -> bool:
-        return self._patterns[number].search(text) is not None
-
-    def _words_in(self, text: str, number: int) -> bool:
-        return self._patterns[number].search(fold(text)) is not None
 
 
 @cache
@@ -69,3 +74,12 @@ def _get(pairs: dict[str, Any], key: str) -> Any:
 
 def _lower(text: str) -> str:
     return text.lower()
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "hour": _hour,
+    "weekday": _weekday,
+    "get": _get,
+    "lower": _lower,
+}
+"""Those that look at nothing but what they are given."""

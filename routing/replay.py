@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from contracts.decisions import Decision, RoutingInput
+from contracts.messages import FailurePolicy
 from routing.decide import BY_MODEL, Question, lead
 from routing.rules import RuleSet
 
@@ -24,7 +25,7 @@ class StoredMessage(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One message that another agent would get."""
+    """One message that another agent would get, or the same under another contract."""
 
     response_id: str
     session_id: str
@@ -33,6 +34,8 @@ class Change(NamedTuple):
     rule_before: str
     rule_after: str
     reason: str
+    on_failure_before: FailurePolicy | None = None
+    on_failure_after: FailurePolicy | None = None
 
 
 @dataclass(slots=True)
@@ -42,8 +45,8 @@ class Comparison:
     Args:
         version: Of those rules.
         messages: All that were looked at; each is counted in exactly one of the next four.
-        same: The same agent would answer.
-        changed: Another would; `moves` says how many went from whom to whom.
+        same: The same agent would answer, under the same contract.
+        changed: It would not be so; `moves` says how many went from whom to whom.
         would_ask: A model would have to be asked, so nobody knows here.
         named: The caller chose the agent, which no rule changes.
         rules: How many messages each rule would take, the callers' choices aside.
@@ -98,7 +101,7 @@ def compare(rules: RuleSet, agents: Collection[str], stored: Iterable[StoredMess
         led = lead(rule, matched, agents, message.given, rules.version)
         if isinstance(led, Question):
             found.would_ask += 1
-        elif led.agent == message.decision.agent:
+        elif _outcome(led) == _outcome(message.decision):
             found.same += 1
         else:
             _note(found, message, led)
@@ -110,10 +113,16 @@ def compare(rules: RuleSet, agents: Collection[str], stored: Iterable[StoredMess
     return found
 
 
+def _outcome(decision: Decision) -> tuple[str, FailurePolicy | None]:
+    return decision.agent, decision.on_failure
+
+
 def _note(found: Comparison, message: StoredMessage, now: Decision) -> None:
     then = message.decision
     found.changed += 1
-    found.moves[then.agent, now.agent] += 1
+    if then.agent != now.agent:
+        found.moves[then.agent, now.agent] += 1
     if len(found.changes) < MAX_CHANGES:
         ids = message.response_id, message.session_id
-        found.changes.append(Change(*ids, then.agent, now.agent, then.rule, now.rule, now.reason))
+        told = then.agent, now.agent, then.rule, now.rule, now.reason
+        found.changes.append(Change(*ids, *told, then.on_failure, now.on_failure))

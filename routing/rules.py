@@ -10,18 +10,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
 from contracts.messages import FailurePolicy
-from routing.conditions import Condition, Conditions, simple
-from routing.expressions import BadExpression, Expression, Failed, expression, together
-from routing.facts import Facts
+from routing.compiled import compiled
+from routing.conditions import Condition, Conditions
+from routing.expressions import Expression, Failed
+from routing.facts import DEAR, Facts
 from routing.library import Library
+from routing.reach import Reach
 from routing.targets import Target, faults_of
 
 MAX_RULES = 500
+BATCH = 16
+"""Rules whose facts are learned at once."""
 MAX_REASONS = 8
 """Reasons for which one rule can fail that are told apart."""
 OTHERS = "other reasons"
@@ -71,9 +76,9 @@ class Failures:
     last: float = 0.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Rule:
-    """One compiled rule, and what became of it since."""
+    """One compiled rule, and what became of it since; shared by all sets that it stands in."""
 
     name: str
     source: str
@@ -83,6 +88,14 @@ class Rule:
     on_failure: FailurePolicy | None
     matched: int = 0
     failures: dict[str, Failures] = field(default_factory=dict[str, Failures])
+
+    def same(self, other: Rule) -> bool:
+        """Whether both ask the same and lead to the same."""
+        return (self.target, self.sticky, self.on_failure) == (
+            other.target,
+            other.sticky,
+            other.on_failure,
+        ) and self.condition is other.condition
 
     def match(self, facts: Facts) -> str | None:
         """What matched, in words that a person can check, or None. Raises `Failed`."""
@@ -112,29 +125,62 @@ class Rule:
         }
 
 
+class Part:
+    """Rules that stand one after the other and share a library."""
+
+    def __init__(self, rules: Sequence[Rule], library: Library) -> None:
+        self.rules = tuple(rules)
+        self.library = library
+        # The engine takes its values over anew after each that is added, so they are learned in
+        # batches; what is dear is still left to the rule that looks at it.
+        self.batches: tuple[tuple[frozenset[str], tuple[Rule, ...]], ...] = tuple(
+            (_looked_at(batch), batch)
+            for begin in range(0, len(rules), BATCH)
+            if (batch := self.rules[begin : begin + BATCH])
+        )
+
+
+def _looked_at(rules: Sequence[Rule]) -> frozenset[str]:
+    conditions = [rule.condition for rule in rules]
+    names = [one.names for one in conditions if isinstance(one, Expression)]
+    return frozenset[str]().union(*names) - DEAR
+
+
 class RuleSet:
     """Compiled rules that have an answer for every message. Bound to its process."""
 
-    def __init__(self, rules: Sequence[Rule], library: Library, version: str) -> None:
+    def __init__(self, parts: Sequence[Part], version: str) -> None:
         """Only `compile_rules` may call this: it guarantees that the last rule matches."""
-        self.rules = tuple(rules)
-        self.library = library
+        self.parts = tuple(parts)
         self.version = version
         """What decisions by these rules say: `base.3+org.7`; settings alone are 0."""
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for part in self.parts for rule in part.rules)
+
+    def each(self) -> Iterator[tuple[Library, Rule]]:
+        """Every rule, with the library that its condition is asked with."""
+        return ((part.library, rule) for part in self.parts for rule in part.rules)
+
     def first_match(self, given: RoutingInput) -> tuple[Rule, str]:
         """The first rule that matches, and what matched. A rule without an answer does not."""
-        facts = Facts(given, self.library)
-        for rule in self.rules:
-            condition = rule.condition
-            try:
-                reason = REST if condition is None else condition.match(facts)
-            except Failed as failure:
-                rule.failed(str(failure), given.now)
-                continue
-            if reason is not None:
-                rule.matched += 1
-                return rule, reason
+        facts = Facts(given, self.parts[0].library)
+        for part in self.parts:
+            facts.texts.turn_to(part.library)
+            for names, rules in part.batches:
+                if names:
+                    facts.learn(names)
+                for rule in rules:
+                    condition = rule.condition
+                    try:
+                        reason = REST if condition is None else condition.match(facts)
+                    except Failed as failure:
+                        rule.failed(str(failure), given.now)
+                        continue
+                    if reason is not None:
+                        rule.matched += 1
+                        return rule, reason
         raise AssertionError("a compiled list ends with an unconditional rule")
 
     def report(self) -> list[dict[str, Any]]:
@@ -148,8 +194,10 @@ def compile_rules(
     *,
     version: str = SETTINGS_VERSION,
     embedders: Collection[str] | None = None,
+    everybody: RuleSet | None = None,
+    before: RuleSet | None = None,
 ) -> RuleSet:
-    """Compile a list once, to be used for every message.
+    """Compile a list once, to be used for every message. Takes its time: not for an event loop.
 
     Args:
         specs: In their order: an organization's own, then those for everybody, then the settings'.
@@ -157,12 +205,14 @@ def compile_rules(
         agents: The names of all agents.
         version: What decisions by these rules are to say.
         embedders: What a semantic rule may name; None: not known here.
+        everybody: Compiled already; those of its rules that are in the list are shared with it.
+        before: What these rules replace; a rule that did not change is kept, with its counts.
 
     Raises:
         InvalidRequest: `invalid_rules`; `details["faults"]` lists all that `faults_in` found.
     """
-    compiled, library = list[Rule](), Library()
-    faults = list(_faults(specs, agents, embedders, compiled, library))
+    made = list[Rule]()
+    faults = list(_faults(specs, agents, embedders, made))
     if faults:
         first = faults[0]
         where = f"rule {first.index} ({first.name}), {first.field}" if first.name else first.field
@@ -172,10 +222,45 @@ def compile_rules(
             code="invalid_rules",
             details={"faults": [asdict(fault) for fault in faults]},
         )
-    last = next(number for number, rule in enumerate(compiled) if rule.condition is None)
+    last = next(number for number, rule in enumerate(made) if rule.condition is None)
+    return RuleSet(list(_parts(made[: last + 1], everybody, before)), version)
+
+
+def _parts(
+    rules: Sequence[Rule], everybody: RuleSet | None, before: RuleSet | None
+) -> Iterator[Part]:
+    known = {(rule.source, rule.name): rule for rule in before.rules} if before else {}
+    shared: dict[tuple[str, str], tuple[Library, Rule]] = {}
+    if everybody is not None:
+        shared = {(rule.source, rule.name): (of, rule) for of, rule in everybody.each()}
+    placed: list[tuple[Library | None, Rule]] = []
+    for rule in rules:
+        library, same = shared.get((rule.source, rule.name), (None, None))
+        if same is not None and same.same(rule):
+            placed.append((library, same))
+        else:
+            placed.append((None, _kept(rule, known.get((rule.source, rule.name)))))
+    there = [part for one in (everybody, before) if one is not None for part in one.parts]
+    for library, group in groupby(placed, key=lambda pair: pair[0]):
+        together = tuple(rule for _, rule in group)
+        same_part = next((part for part in there if part.rules == together), None)
+        yield same_part or Part(together, library or _library(together))
+
+
+def _library(rules: Sequence[Rule]) -> Library:
+    conditions = [rule.condition for rule in rules if rule.condition is not None]
+    library = Library(one for condition in conditions for one in condition.patterns)
     library.close()
-    together([one.condition for one in compiled if isinstance(one.condition, Expression)])
-    return RuleSet(compiled[: last + 1], library, version)
+    return library
+
+
+def _kept(rule: Rule, before: Rule | None) -> Rule:
+    """The rule as it was, if nothing has changed; what it cannot be asked for is not told anew."""
+    if before is not None and before.same(rule):
+        return before
+    if before is not None and before.condition is rule.condition:
+        rule.failures = before.failures
+    return rule
 
 
 def faults_in(
@@ -185,83 +270,38 @@ def faults_in(
     embedders: Collection[str] | None = None,
 ) -> list[Fault]:
     """Everything that is wrong with a list of rules, in its order; see `compile_rules`."""
-    return list(_faults(specs, agents, embedders, [], Library()))
+    return list(_faults(specs, agents, embedders, []))
 
 
 def _faults(
     specs: Sequence[RuleSpec],
     agents: Collection[str],
     embedders: Collection[str] | None,
-    compiled: list[Rule],
-    library: Library,
+    made: list[Rule],
 ) -> Iterator[Fault]:
-    """Compile what can be compiled into `compiled`, and yield the rest as faults."""
+    """Compile what can be compiled into `made`, and yield the rest as faults."""
     if len(specs) > MAX_RULES:
         yield Fault(None, "", "rules", f"has more than {MAX_RULES} rules")
         return
-    reach: dict[str, _Reach] = {}
+    reach: dict[str, Reach] = {}
+    names: set[tuple[str, str]] = set()
     for index, spec in enumerate(specs):
-        here = reach.setdefault(spec.source, _Reach())
+        here = reach.setdefault(spec.source, Reach())
         if spec.name == "model":
             yield Fault(index, spec.name, "name", "is reserved: it stands for the caller's choice")
-        if spec.name in here.names:
+        if (spec.source, spec.name) in names:
             yield Fault(index, spec.name, "name", "is taken by an earlier rule")
-        here.names.add(spec.name)
+        names.add((spec.source, spec.name))
         for where, reason in faults_of(spec.target, agents, embedders):
             yield Fault(index, spec.name, where, reason)
-        condition, faults = _condition(spec.when, library)
-        for where, reason in (*here.unreachable(spec, condition), *faults):
+        condition, faults = compiled(spec.when)
+        unreachable = here.unreachable(spec.name, spec.when, condition)
+        for where, reason in (*(("when", why) for why in unreachable), *faults):
             yield Fault(index, spec.name, where, reason)
         sticky = spec.when is None if spec.sticky is None else spec.sticky
-        compiled.append(
-            Rule(spec.name, spec.source, spec.target, condition, sticky, spec.on_failure)
-        )
+        made.append(Rule(spec.name, spec.source, spec.target, condition, sticky, spec.on_failure))
     if not specs:
         yield Fault(None, "", "rules", "must have at least one rule, whose `when` is `else`")
     elif all(spec.when is not None for spec in specs):
         reason = "must end with a rule whose `when` is `else`, so that every message has an agent"
         yield Fault(None, "", "rules", reason)
-
-
-def _condition(
-    when: Conditions | str | None, library: Library
-) -> tuple[Condition | None, tuple[tuple[str, str], ...]]:
-    if when is None:
-        return None, ()
-    if isinstance(when, str):
-        try:
-            return expression(when, library), ()
-        except BadExpression as error:
-            return None, tuple(("when", reason) for reason in error.reasons)
-    return simple(when, library)
-
-
-class _Reach:
-    """What the rules of one source have taken already."""
-
-    def __init__(self) -> None:
-        self.names: set[str] = set()
-        self._asked: dict[Conditions | str, str] = {}
-        self._everything: str | None = None
-
-    def unreachable(self, spec: RuleSpec, condition: Condition | None) -> Iterator[tuple[str, str]]:
-        """Why the rule could never match, or takes more than it should."""
-        when: Conditions | str | None = spec.when
-        constant: bool | None = None
-        if isinstance(condition, Expression):
-            when, constant = condition.key, condition.constant
-        if self._everything is not None:
-            yield "when", f"can never match: rule `{self._everything}` before it takes everything"
-        elif when is None:
-            self._everything = spec.name
-        elif when == Conditions():
-            yield "when", "has no condition; write `else` to take the rest"
-        elif constant is True:
-            self._everything = spec.name
-            yield "when", "is true for every message; write `else` to take the rest"
-        elif constant is False:
-            yield "when", "can never match: it is false for every message"
-        elif when in self._asked:
-            yield "when", f"can never match: rule `{self._asked[when]}` asks the same"
-        else:
-            self._asked[when] = spec.name

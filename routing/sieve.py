@@ -14,24 +14,24 @@ from routing.patterns import Pattern, Words, options
 
 _re2: Any = re2
 _ALWAYS = 0
-"""The number of a pattern that every text has: without it the pass was given up."""
+"""The place of a pattern that every text has: without it the pass was given up."""
 
 
 class Sieve:
     """Patterns by number. Bound to its process.
 
-    Patterns are added first, then it is closed. Where they are too much for one pass, which RE2
-    says then, or later by finding nothing at all, they are looked for one by one.
+    Patterns are added first, then it is closed. Where it is not, or they are too much for one pass,
+    which RE2 says then, or later by finding nothing at all, they are looked for one by one.
     """
 
     def __init__(self) -> None:
-        self._patterns: list[Pattern] = []
+        self._patterns: dict[int, Pattern] = {}
+        self._numbers: tuple[int, ...] = ()
         self._set: Any = None
 
-    def add(self, pattern: Pattern) -> int:
-        """Its number from now on."""
-        self._patterns.append(pattern)
-        return len(self._patterns) - 1
+    def add(self, number: int, pattern: Pattern) -> None:
+        """From now on this number stands for it."""
+        self._patterns[number] = pattern
 
     def close(self) -> None:
         """No more are added."""
@@ -39,22 +39,23 @@ class Sieve:
             return
         made: Any = _re2.Set.SearchSet(options())
         made.Add("")
-        for pattern in self._patterns:
+        for pattern in self._patterns.values():
             made.Add(pattern.pattern)
         try:
             made.Compile()
         except _re2.error:
             return
+        self._numbers = (_ALWAYS, *self._patterns)
         self._set = made
 
     def found(self, text: bytes) -> frozenset[int] | None:
         """The numbers of all that may be in it; None: one pass cannot tell."""
         if self._set is None:
             return None
-        numbers: list[int] = self._set.Match(text)
-        if _ALWAYS not in numbers:
+        places: list[int] = self._set.Match(text)
+        if _ALWAYS not in places:
             return None
-        return frozenset(number - 1 for number in numbers if number != _ALWAYS)
+        return frozenset(self._numbers[place] for place in places if place != _ALWAYS)
 
     def has(self, number: int, text: bytes, found: frozenset[int] | None) -> bool:
         """Whether this one is in the text, of which `found` says what a pass did."""

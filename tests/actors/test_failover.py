@@ -575,7 +575,7 @@ async def test_an_heir_that_cannot_go_on_begins_anew() -> None:
 
 
 async def test_rules_learn_how_the_conversation_went() -> None:
-    async with company(1, attempts=1) as cast:
+    async with company(1, others={"spare": 1}, attempts=2) as cast:
         told: list[Any] = []
         choose = cast.desk.choose
 
@@ -584,13 +584,23 @@ async def test_rules_learn_how_the_conversation_went() -> None:
             return await choose(model, message, **options)
 
         cast.desk.choose = noted  # type: ignore[method-assign]
-        for item in (AWAY, AWAY, "fine", "fine"):
-            if isinstance(item, str):
-                cast["a"].answer(item)
-            else:
-                cast["a"].say(item)
-            await cast.play()
-        assert told == [(1, None, 0, 0), (2, "echo", 1, 1), (3, "echo", 2, 2), (4, "echo", 0, 4)]
+        for own, other in ((AWAY, AWAY), (AWAY, "fine"), (AWAY, AWAY), ("fine", None), ("", None)):
+            for name, item in (("a", own), ("b", other)):
+                if isinstance(item, str):
+                    cast[name].answer(item)
+                elif item is not None:
+                    cast[name].say(item)
+            _, record = await cast.play()
+            if other == "fine":
+                assert (record.agent, record.text) == ("spare", "fine")
+        # Who never spoke is nobody's agent; who stands in for one does not take its place.
+        assert told == [
+            (1, None, 0, 0),
+            (2, None, 1, 2),
+            (3, "echo", 0, 4),
+            (4, "echo", 1, 6),
+            (5, "echo", 0, 8),
+        ]
 
 
 async def test_a_cancellation_does_not_wait_for_a_model_that_is_to_route() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,18 +12,23 @@ import pytest
 
 from actors.desk import Desk, Seat
 from actors.renewal import Renewal
+from actors.report import rule_rows
 from actors.seating import health_of, seat_of
 from actors.seats import in_force
 from agents.pool import POOL
 from agents.streaming import StreamingAgent
 from config.agents import Agent
+from config.files import parse_yaml
 from config.load import load
 from config.settings import Settings
 from contracts.decisions import RoutingInput
 from contracts.errors import InvalidRequest
 from contracts.money import Price, nano
 from contracts.policies import BASE, Policy
+from routing import expressions
 from routing.endpoints import Balanced
+from routing.expressions import Expression
+from routing.library import Library
 
 SETTINGS = load({"TROUPE_SIMULATOR__URL": "http://127.0.0.1:9"})
 POET = "agents:\n  poet: {provider: openai, model: %s}\n"
@@ -223,3 +230,79 @@ async def test_what_an_adapter_refuses_leaves_nothing_behind(
         await stage.renewal.apply([base(POET % "verse" + "  odd: {provider: openai, model: x}\n")])
     assert stage.desk.in_force is before
     assert POOL._clients == pools, "what was made for it is given back"
+
+
+def organizations(count: int, *, first: str = "agent: gpt") -> list[Policy]:
+    """Each with a rule of its own, of which the first one's leads there."""
+    return [
+        Policy(
+            f"org_{n}",
+            1,
+            n + 2,
+            f"rules: [{{name: own, when: user.id == 'u{n}', {'agent: gpt' if n else first}}}]\n",
+            0.0,
+        )
+        for n in range(count)
+    ]
+
+
+async def test_what_did_not_change_is_neither_read_nor_compiled_again_nor_here_on_the_loop(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[str] = []
+    read: list[str] = []
+    here: list[bool] = []
+
+    def expression(source: str) -> Expression:
+        compiled.append(source)
+        here.append(threading.current_thread() is threading.main_thread())
+        return expressions.expression(source)
+
+    def close(library: Library) -> None:
+        here.append(threading.current_thread() is threading.main_thread())
+        closed(library)
+
+    def parse(name: str, text: str) -> Any:
+        read.append(name)
+        return parse_yaml(name, text)
+
+    closed = Library.close
+    monkeypatch.setattr("routing.compiled.expression", expression)
+    monkeypatch.setattr(Library, "close", close)
+    monkeypatch.setattr("config.policies.parse_yaml", parse)
+    everybody = base("rules: [{name: long, when: message.length > 7001, agent: gpt}]\n")
+    theirs = organizations(3)
+    await stage.renewal.apply([everybody, *theirs])
+    assert sorted(compiled) == [
+        "message.length > 7001",
+        *(f"user.id == 'u{n}'" for n in range(3)),
+    ]
+    now = stage.desk.in_force
+    for rules in now.rules_of.values():
+        assert rules.parts[-1] is now.rules.parts[0], "for everybody there is one set of them"
+
+    compiled.clear()
+    read.clear()
+    theirs[1] = theirs[1]._replace(
+        version=2, revision=9, text=theirs[1].text.replace("gpt", "gemini")
+    )
+    await stage.renewal.apply([everybody, *theirs])
+    assert (compiled, read) == ([], ["org_1"])
+    assert await stage.choice("hi", "org_1") == "gpt"
+    assert here and not any(here)
+
+
+async def test_a_rule_that_did_not_change_keeps_its_counts_and_says_what_is_wrong_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    everybody = base("rules: [{name: plan, when: message.metadata.plan == 'p', agent: gpt}]\n")
+    with caplog.at_level(logging.WARNING, "troupe.routing.rules"):
+        for leads_to in ("agent: gpt", "agent: gemini"):
+            await stage.renewal.apply([everybody, *organizations(2, first=leads_to)])
+            for org_id in ("org_0", "org_1", "org_2"):
+                await stage.choice("hi", org_id)
+    assert [record.getMessage() for record in caplog.records] == [
+        'rule plan (base) cannot be asked: there is no "plan" in it'
+    ]
+    [row] = [row for row in rule_rows(stage.desk) if row["rule"] == "plan"]
+    assert [fault["count"] for fault in row["faults"]] == [6]

@@ -12,8 +12,8 @@ REST = RuleSpec("rest", "gpt")
 REASON = "no such key: price"
 
 
-def rules(*more: RuleSpec) -> RuleSet:
-    return compile_rules([*more, PRICE, REST], ["gpt"])
+def rules(*more: RuleSpec, everybody: RuleSet | None = None) -> RuleSet:
+    return compile_rules([*more, PRICE, REST], ["gpt"], everybody=everybody)
 
 
 def own(org_id: str, when: str) -> RuleSpec:
@@ -21,7 +21,8 @@ def own(org_id: str, when: str) -> RuleSpec:
 
 
 def test_what_became_of_a_rule_for_everybody_is_added_up() -> None:
-    everybody, acme = rules(), rules(own("org_acme", "message.length > 100"))
+    everybody = rules()
+    acme = rules(own("org_acme", "message.length > 100"), everybody=everybody)
     desk = Desk(InForce({}, everybody, rules_of={"org_acme": acme}, revision=3))
     everybody.first_match(RoutingInput("hi", now=1.0))
     everybody.first_match(RoutingInput("hi", {"price": "10"}, now=2.0))
@@ -41,11 +42,13 @@ def test_what_became_of_a_rule_for_everybody_is_added_up() -> None:
 
 
 def test_of_many_rules_those_that_fail_are_reported() -> None:
+    everybody = rules()
     sets = {
-        f"org_{number}": rules(own(f"org_{number}", "1 / turn.number > 0")) for number in range(150)
+        name: rules(own(name, "1 / turn.number > 0"), everybody=everybody)
+        for name in (f"org_{number}" for number in range(150))
     }
-    failing = rules(own("org_last", 'message.metadata.absent == ""'))
-    desk = Desk(InForce({}, rules(), rules_of={**sets, "org_last": failing}))
+    failing = rules(own("org_last", 'message.metadata.absent == ""'), everybody=everybody)
+    desk = Desk(InForce({}, everybody, rules_of={**sets, "org_last": failing}))
     failing.first_match(RoutingInput("hi"))
     rows = rule_rows(desk)
     assert len(rows) == 102

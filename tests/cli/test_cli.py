@@ -94,6 +94,16 @@ async def test_rules_are_listed_and_a_message_explained(troupe: Troupe) -> None:
     assert told["agent"] == "echo"
 
 
+async def test_all_that_a_rule_sees_can_be_given(troupe: Troupe, tmp_path: Path) -> None:
+    when = "session.id == 'conv_1' && session.messages == 7 && turn.background && turn.regenerate"
+    rule = f"rules: [{{name: seen, when: {when}, agent: other}}]\n"
+    (tmp_path / "seen.yaml").write_text(rule)
+    assert (await troupe("policies", "apply", "seen.yaml")).code == 0
+    given = ("--session", "conv_1", "--messages", "7", "--background", "--regenerate")
+    said = await troupe("routes", "explain", "x", *given)
+    assert "other  (version base.1)" in said.out.splitlines(), said.err
+
+
 async def test_a_replay_goes_through_what_was_said(troupe: Troupe, house: House) -> None:
     for text in ("a rhyme", "prose", "another rhyme"):
         house.agent.answer("well")

@@ -12,11 +12,16 @@ from tests.context.activation import NOW, ORG, Activation
 DECISION = {"agent": "gpt", "rule": "rest", "reason": "No rule before it matched."}
 
 
-async def ask(host: Activation, text: str, status: str = "completed", **fields: object) -> str:
-    given = {"model": "auto", "decision": DECISION, **fields}
-    turn = await host.accept(text, **given)
+async def ask(
+    host: Activation, text: str, status: str = "completed", says: str = "yes", **fields: object
+) -> str:
+    """A turn that begins long after the one before it has ended, unless it is told when."""
+    born = NOW + 10 * host.position
+    given = {"model": "auto", "decision": DECISION, "created_at": born, **fields}
+    turn = await host.accept(*([text] if text else []), **given)
     host.start(turn)
-    host.say(turn, "yes")
+    if says:
+        host.say(turn, says)
     await host.finish(turn, status)  # type: ignore[arg-type]
     return turn.record.id
 
@@ -30,7 +35,9 @@ async def begin(memory: ContextMemory, user: str | None = None, **metadata: str)
 async def test_a_message_comes_with_what_the_rules_saw(memory: ContextMemory) -> None:
     host = await begin(memory, user="ada", tier="gold", kind="old")
     first = await ask(host, "one", agent="gpt")
-    second = await ask(host, "two", agent="gemini", metadata={"kind": "new"}, background=True)
+    to_gemini = {**DECISION, "agent": "gemini"}
+    more = {"metadata": {"kind": "new"}, "background": True}
+    second = await ask(host, "two", agent="gemini", decision=to_gemini, **more)
     third = await ask(host, "three", user="bob")
     found = await memory.routes.since(ORG, 0, model="auto", limit=3)
     assert [one.response_id for one in found] == [third, second, first]
@@ -38,7 +45,7 @@ async def test_a_message_comes_with_what_the_rules_saw(memory: ContextMemory) ->
     assert (one.text, one.org_id, one.session_id) == ("two", ORG, host.key.session_id)
     assert one.metadata == {"tier": "gold", "kind": "new"}
     assert (one.user, one.turn, one.messages, one.background) == ("ada", 2, 2, True)
-    assert (one.agent, one.now) == ("gpt", NOW)
+    assert (one.agent, one.now) == ("gpt", NOW + 20)
     assert found[2].given.agent is None, "nobody had answered before the first"
     assert (found[0].given.user, found[0].given.agent) == ("bob", "gemini")
     assert found[0].decision == DECISION
@@ -50,6 +57,46 @@ async def test_failures_are_those_in_a_row_just_before(memory: ContextMemory) ->
         await ask(host, "again", status)
     found = await memory.routes.since(ORG, 0, model="auto", limit=6)
     assert [one.given.failures for one in reversed(found)] == [0, 1, 0, 1, 2, 0]
+
+
+async def test_replays_see_what_the_next_activation_would(memory: ContextMemory) -> None:
+    host = await begin(memory)
+    states: list[tuple[int, str | None, int]] = []
+    for status, says, agent in (
+        ("failed", "", "gpt"),
+        ("cancelled", "", "gpt"),
+        ("failed", "it is", "spare"),
+        ("incomplete", "so", "gpt"),
+        ("completed", "", "gpt"),
+    ):
+        state = await memory.activate(host.key)
+        states.append((state.failures, state.agent, state.position))
+        host = Activation(memory, state)
+        await ask(host, "again", status, says, agent=agent)
+    found = await memory.routes.since(ORG, 0, model="auto", limit=5)
+    given = [(one.given.failures, one.given.agent, one.given.messages) for one in reversed(found)]
+    # Who stands in for an agent does not take its place; who never spoke takes nobody's.
+    assert given == [(0, None, 0), (1, None, 1), (1, None, 2), (2, "gpt", 4), (0, "gpt", 6)]
+    assert given == states
+
+
+async def test_what_waited_was_led_by_what_had_ended_then(memory: ContextMemory) -> None:
+    host = await begin(memory)
+    await ask(host, "one", "failed")
+    await ask(host, "two", created_at=NOW + 1)
+    [two, _] = await memory.routes.since(ORG, 0, model="auto", limit=2)
+    assert (two.given.failures, two.given.agent, two.given.turn) == (0, None, 2)
+
+
+async def test_an_answer_anew_is_led_by_what_stands_before_it(memory: ContextMemory) -> None:
+    host = await begin(memory)
+    await ask(host, "one")
+    for _ in range(2):
+        answer = host.messages.pop()
+        await ask(host, "", replaces=answer.id)
+    found = await memory.routes.since(ORG, 0, model="auto", limit=2)
+    given = [(one.given.text, one.given.messages, one.given.regenerate) for one in found]
+    assert given == [("one", 3, True), ("one", 2, True)]
 
 
 async def test_it_is_read_in_pages_since_a_time(memory: ContextMemory) -> None:

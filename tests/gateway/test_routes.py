@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from context.exchange import Exchange
+from contracts.decisions import RoutingInput
+from contracts.errors import StoreUnavailable
+from gateway.retold import explained
+from routing.targets import Split
 from tests.gateway.house import House, Stores, open_house
+from tests.routing.clockwork import book_of
+from tests.support.waiting import until
 
 TRY = "rules:\n  - name: rhymes\n    when: {keywords: rhyme}\n    agent: other\n"
 
@@ -114,6 +122,8 @@ async def test_another_organization_s_messages_are_not_read(house: House, stores
         ("explain", {}, "missing_required_parameter"),
         ("explain", {"text": ""}, "invalid_value"),
         ("explain", {"text": "x", "session": {"agent": 1}}, "invalid_type"),
+        ("explain", {"text": "x", "session": {"id": "c" * 600}}, "message_too_long"),
+        ("explain", {"text": "x", "background": "yes"}, "invalid_type"),
         ("replay", {"since": 0, "text": "agents: ["}, "invalid_policy"),
         ("replay", {"since": 0, "scope": "org_a", "org": "org_b"}, "invalid_scope"),
         ("replay", {"since": 0, "limit": 5000}, "invalid_value"),
@@ -165,3 +175,76 @@ async def test_a_replay_tells_of_rules_that_have_no_answer(house: House) -> None
     (fault,) = told["faults"]
     assert (fault["rule"], fault["source"], fault["count"]) == ("pricey", "base", 1)
     assert (told["same"], told["changed"]) == (1, 0)
+
+
+BY_CONVERSATION = """
+rules:
+  - {name: long, when: session.messages > 300, agent: other}
+  - {name: waits-not, when: turn.background, agent: other}
+  - {name: anew, when: turn.regenerate, agent: other}
+  - {name: half, when: session.id != "", split: {by: session, agents: {echo: 1, other: 1}}}
+"""
+
+
+async def test_all_that_rules_see_of_a_conversation_can_be_explained(house: House) -> None:
+    put = await house.http.put("/admin/v1/policies/base", content=BY_CONVERSATION)
+    assert put.status_code == 200, put.text
+
+    async def rule(**given: Any) -> str:
+        told = await post(house, "explain", text="hi", **given)
+        return next(step["rule"] for step in told["path"] if step["outcome"] == "match")
+
+    assert await rule(session={"messages": 301}) == "long"
+    assert await rule(background=True) == "waits-not"
+    assert await rule(regenerate=True) == "anew"
+    assert await rule() == "rest"
+    split = Split("session", (("echo", 1), ("other", 1)))
+    for name in ("conv_1", "conv_2", "conv_3", "conv_4"):
+        told = await post(house, "explain", text="hi", session={"id": name})
+        assert told["agent"] == split.agent("half", RoutingInput("other words", session_id=name))
+
+
+async def test_the_loop_goes_on_while_a_message_is_explained(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: list[bool] = []
+
+    def told(*given: Any) -> dict[str, Any]:
+        here.append(threading.current_thread() is threading.main_thread())
+        return explained(*given)
+
+    monkeypatch.setattr("gateway.routes.explained", told)
+    await post(house, "explain", text="x")
+    assert here == [False]
+
+
+async def test_candidates_are_the_endpoints_where_it_leads(house: House, stores: Stores) -> None:
+    row = {"model": "m", "region": None, "asked": 9, "failed": 1, "rate_limited_until": None}
+    seen = {"endpoint": "own", "state": "open", "expected_ms": 210, "running": 3}
+    report = {
+        "host": "host_explains",
+        "endpoints": [{**row, **seen, "agent": "echo"}, {**row, **seen, "agent": "another"}],
+    }
+    exchange = Exchange(stores.redis_url, "host_explains", book_of(), lambda: report)
+
+    async def reported() -> bool:
+        hosts = await house.services.reports.hosts()
+        return any(host["host"] == report["host"] for host in hosts)
+
+    exchange.open()
+    try:
+        await until(reported, "the host reports")
+        assert (await post(house, "explain", text="x"))["candidates"] == [seen]
+    finally:
+        await exchange.aclose()
+
+
+async def test_where_hosts_cannot_be_heard_a_message_is_explained_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> list[dict[str, Any]]:
+        raise StoreUnavailable("Redis is away.")
+
+    monkeypatch.setattr(house.services.reports, "hosts", away)
+    told = await post(house, "explain", text="x")
+    assert (told["agent"], told["candidates"]) == ("echo", None)

@@ -15,6 +15,7 @@ from contracts.errors import ProviderRateLimited, ProviderTimeout, TroupeError, 
 from contracts.money import Price
 from router.oracle import Embedding, ModelOracle
 from tests.support.simulator import SimulatorProcess
+from tests.support.waiting import until
 
 EXAMPLES = (
     ("billing", "I was charged twice for my invoice"),
@@ -265,3 +266,92 @@ async def test_what_was_asked_for_in_vain_is_told_with_the_error() -> None:
     assert first.charges == (paid,) == oracle.cost_of(QUESTION, "refund")
     assert second.charges == oracle.cost_of(QUESTION, "refund of all of it") != first.charges
     assert nothing.charges == ()
+
+
+class Slow:
+    """An embedder that does not answer for texts with this word until it may."""
+
+    def __init__(self) -> None:
+        self.may = asyncio.Event()
+        self.fails = False
+        self.asked: list[list[str]] = []
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        self.asked.append(list(texts))
+        if any("slow" in text for text in texts):
+            await self.may.wait()
+            if self.fails:
+                raise ProviderRateLimited("Not now.")
+        return [[1.0, 0.0] for _ in texts]
+
+    async def aclose(self) -> None:
+        pass
+
+    def times(self, text: str) -> int:
+        return sum(text in texts for texts in self.asked)
+
+
+def slow_oracle(embedder: Slow) -> ModelOracle:
+    async def opened(name: str) -> Embedding:
+        return Embedding(embedder, 1, 100)
+
+    async def seats() -> Mapping[str, Any]:
+        return {}
+
+    return ModelOracle(opened, seats, default="default", chars=200)
+
+
+SLOW = QUESTION._replace(examples=(("billing", "slow one"), ("code", "slow two")))
+
+
+async def test_a_question_does_not_wait_for_another_s_examples() -> None:
+    oracle = slow_oracle(embedder := Slow())
+    held = asyncio.ensure_future(oracle.nearest(SLOW, "refund"))
+    await until(lambda: embedder.times("slow one") == 1, "examples are asked for")
+    async with asyncio.timeout(10):
+        assert (await oracle.nearest(QUESTION, "refund")).label == "billing"
+    assert not held.done()
+    embedder.may.set()
+    assert (await held).label == "billing"
+    await oracle.aclose()
+
+
+async def test_who_gives_up_leaves_what_was_asked_for_to_the_next() -> None:
+    oracle = slow_oracle(embedder := Slow())
+    impatient = asyncio.ensure_future(oracle.nearest(SLOW, "refund"))
+    await until(lambda: embedder.times("slow one") == 1, "examples are asked for")
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    second = asyncio.ensure_future(oracle.nearest(SLOW, "refund"))
+    await until(lambda: embedder.times("refund") == 2, "the second asks")
+    embedder.may.set()
+    assert (await second).label == "billing"
+    assert [embedder.times(text) for text in ("slow one", "slow two")] == [1, 1]
+    await oracle.aclose()
+
+
+async def test_all_who_wait_for_the_same_examples_hear_why_there_are_none(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    oracle = slow_oracle(embedder := Slow())
+    embedder.fails = True
+    held = [asyncio.ensure_future(oracle.nearest(SLOW, text)) for text in ("one", "two")]
+    await until(lambda: embedder.times("two") == 1, "both ask")
+    embedder.may.set()
+    for one in held:
+        with pytest.raises(ProviderRateLimited):
+            await one
+    assert (embedder.times("slow one"), embedder.times("slow two")) == (1, 0)
+    embedder.fails = False
+    assert (await oracle.nearest(SLOW, "refund")).label == "billing", "it is tried again"
+    assert caplog.records == []
+    await oracle.aclose()
+
+
+async def test_what_is_asked_for_ends_with_the_oracle() -> None:
+    oracle = slow_oracle(embedder := Slow())
+    held = asyncio.ensure_future(oracle.nearest(SLOW, "refund"))
+    await until(lambda: embedder.times("slow one") == 1, "examples are asked for")
+    await oracle.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await held

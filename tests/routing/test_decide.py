@@ -13,7 +13,7 @@ from contracts.decisions import Decision, RoutingInput
 from contracts.errors import UnknownModel
 from routing.conditions import Conditions
 from routing.decide import decide as decide_async
-from routing.rules import RuleSpec, compile_rules
+from routing.rules import RuleSpec, compile_rules, faults_in
 
 
 def decide(rules, agents, model, given, oracle=None) -> Decision:
@@ -68,7 +68,9 @@ def rule_lists(draw) -> list[RuleSpec]:
         st.lists(st.sampled_from(AGENTS), min_size=len(whens) + 1, max_size=len(whens) + 1)
     )
     specs = [RuleSpec(f"r{n}", agents[n], when) for n, when in enumerate(whens)]
-    return [*specs, RuleSpec("rest", agents[-1])]
+    rest = RuleSpec("rest", agents[-1])
+    refused = {fault.index for fault in faults_in([*specs, rest], AGENTS)}
+    return [*(spec for n, spec in enumerate(specs) if n not in refused), rest]
 
 
 likely_text = st.lists(st.sampled_from((*WORDS, "reddish", "Blue")), max_size=4).map(" ".join)
@@ -94,6 +96,17 @@ def test_the_first_rule_that_matches_by_itself_wins(specs, given_input):
     ]
     expected = alone[0] if alone else specs[-1]
     assert (decision.rule, decision.agent) == (expected.name, expected.target)
+
+
+@settings(deadline=None)
+@given(conditions, conditions, inputs)
+def test_what_is_said_to_be_taken_whole_is_taken(first, second, given_input):
+    specs = [RuleSpec("first", "gpt", first), RuleSpec("second", "gpt", second)]
+    rest = RuleSpec("rest", "gpt")
+    if faults_in([*specs, rest], AGENTS):
+        alone = (compile_rules([spec, rest], AGENTS).first_match(given_input) for spec in specs)
+        by_first, by_second = (rule.name for rule, _ in alone)
+        assert by_first == "first" or by_second == "rest"
 
 
 @settings(deadline=None)

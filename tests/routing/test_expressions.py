@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -34,15 +35,15 @@ GIVEN = RoutingInput(
 
 
 def holds(source: str, message: RoutingInput = GIVEN) -> bool:
-    library = Library()
-    made = expression(source, library)
+    made = expression(source)
+    library = Library(made.patterns)
     library.close()
     return made.match(Facts(message, library)) is not None
 
 
 def refused(source: str) -> tuple[str, ...]:
     with pytest.raises(BadExpression) as caught:
-        expression(source, Library())
+        expression(source)
     return caught.value.reasons
 
 
@@ -158,7 +159,7 @@ def test_everything_that_is_wrong_is_told_at_once():
 @pytest.mark.parametrize(("source", "constant"), [("1 < 2", True), ("false", False), (GIVEN, None)])
 def test_what_looks_at_nothing_is_known_before(source, constant):
     text = source if isinstance(source, str) else "user.id == 'a'"
-    assert expression(text, Library()).constant is constant
+    assert expression(text).constant is constant
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_what_fails_for_a_message_counts_as_no_match(source, reason, caplog):
     assert reason in caplog.text
     assert [one["matched"] for one in rules.report()] == [0, 3]
     with pytest.raises(Failed):
-        rules.rules[0].match(Facts(message, rules.library))
+        rules.rules[0].match(Facts(message, rules.parts[0].library))
     assert rules.report()[0]["faults"][0]["count"] == 3, "only decisions are counted"
 
 
@@ -279,6 +280,20 @@ def test_the_language_of_a_message(text, code):
 def test_only_the_beginning_of_a_message_tells_its_language():
     german = "Wo ist meine Bestellung, und wann kommt sie an? " * 20
     assert language(german[:LOOKED_AT_CHARS] + "Where is my order? " * 1_000) == "de"
+
+
+def test_nothing_of_a_message_stays_once_it_is_decided():
+    when = 'message.text.matches("b") || "x" in message.metadata'
+    rules = compile_rules([RuleSpec("a", "gpt", when), RuleSpec("b", "gpt")], ["gpt"])
+
+    class Metadata(dict[str, str]):
+        """One that tells when it goes."""
+
+    metadata = Metadata(x="y")
+    gone = weakref.ref(metadata)
+    assert rules.first_match(RoutingInput("a", metadata))[0].name == "a"
+    del metadata
+    assert gone() is None
 
 
 def test_the_language_is_guessed_once_and_only_where_a_rule_looks_at_it(monkeypatch):

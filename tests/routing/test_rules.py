@@ -77,8 +77,8 @@ def test_every_fault_is_told_with_its_rule_and_field():
         RuleSpec("a", "gpt", Conditions()),
         RuleSpec("b", "gpt", Conditions(user=("x" * 3_000,))),
         RuleSpec("c", "gpt", Conditions(metadata=(("k", ()),))),
-        RuleSpec("d", "gpt", Conditions(regex=("ok",))),
-        RuleSpec("e", "gpt", Conditions(regex=("ok",))),
+        RuleSpec("d", "gpt", Conditions(regex=("fine",))),
+        RuleSpec("e", "gpt", Conditions(regex=("fine",))),
         RuleSpec("f", "gpt"),
         RuleSpec("g", "gpt", Conditions(regex=("late",))),
         RuleSpec("h", "gpt"),
@@ -135,6 +135,53 @@ def test_an_expression_that_can_never_match_or_always_does(when, reason):
     assert [(fault.name, fault.reason) for fault in faults][:1] == (
         [("second", reason)] if reason else []
     )
+
+
+WIDE = Conditions(keywords=("refund", "money back", "Rückgabe"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "reached"),
+    [
+        (WIDE, Conditions(keywords=("REFUND", "money  back")), False),
+        (WIDE, Conditions(keywords=("refund", "invoice")), True),
+        (WIDE, Conditions(keywords=("refunds",)), True),
+        (WIDE, Conditions(keywords=("RÜCKGABE",)), True),
+        (WIDE, Conditions(keywords=("refund",), user=("ada",)), False),
+        (WIDE, 'message.text.words(["refund"])', False),
+        (WIDE, ' message.text.words("money back")\n', False),
+        (WIDE, '!message.text.words("refund")', True),
+        (WIDE, 'message.text.words("refund") || turn.background', True),
+        (WIDE, 'user.id.words("refund")', True),
+        ('message.text.words(["a", "b"])', Conditions(keywords=("b",)), False),
+        ('message.text.words(["a", "b", "c"])', 'message.text.words(["b", "a"])', False),
+        (WIDE._replace(user=("ada",)), Conditions(keywords=("refund",)), True),
+        (
+            WIDE._replace(user=("ada", "bob")),
+            Conditions(keywords=("refund",), user=("bob",)),
+            False,
+        ),
+        (Conditions(user=("a*",)), Conditions(user=("a*",), regex=("x",)), False),
+        (Conditions(regex=("x", "y")), Conditions(regex=("y",)), False),
+        (
+            Conditions(metadata=(("plan", ("a", "b")),)),
+            Conditions(metadata=(("tier", ("x",)), ("plan", ("b",)))),
+            False,
+        ),
+        (
+            Conditions(metadata=(("plan", ("a", "")),)),
+            Conditions(metadata=(("tier", ("a",)),)),
+            True,
+        ),
+    ],
+)
+def test_what_an_earlier_rule_takes_whole_cannot_be_reached(first, second, reached):
+    specs = [RuleSpec("first", "gpt", first), RuleSpec("second", "gemini", second), ELSE]
+    reason = "can never match: rule `first` before it takes all that it asks for"
+    assert faults_in(specs, AGENTS) == ([] if reached else [Fault(1, "second", "when", reason)])
+    assert faults_in([specs[1], specs[0], ELSE], AGENTS) == [], "the narrower one first is fine"
+    elsewhere = [specs[0]._replace(source="org_a"), specs[1]._replace(source="base"), ELSE]
+    assert faults_in(elsewhere, AGENTS) == [], "for other organizations it may be reached"
 
 
 def test_what_follows_an_expression_that_is_always_true_can_never_match():

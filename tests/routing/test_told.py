@@ -132,6 +132,17 @@ def test_what_other_rules_would_change():
     assert (fault["rule"], fault["source"], fault["count"]) == ("age", "base", 7)
 
 
+def test_another_contract_is_a_change():
+    when = Conditions(keywords=("code",))
+    specs = [RuleSpec("code", "gpt", when, on_failure="stop"), RuleSpec("rest", "gpt")]
+    messages = [stored(1, "code", "gpt", "code"), stored(2, "hi", "gpt", "rest")]
+    found = compare(compile_rules(specs, AGENTS), AGENTS, messages)
+    assert (found.same, found.changed, dict(found.moves)) == (1, 1, {})
+    [change] = found.changes
+    assert (change.response_id, change.after) == ("resp_1", "gpt")
+    assert (change.on_failure_before, change.on_failure_after) == (None, "stop")
+
+
 def test_changes_are_counted_all_and_listed_up_to_a_bound():
     rules = compile_rules(SPECS, AGENTS)
     many = (stored(number, "long", "gpt") for number in range(MAX_CHANGES + 5))

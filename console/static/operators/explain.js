@@ -58,8 +58,10 @@ export class ExplainBox {
       model: value("model") || "auto",
       metadata: pairs(byId("explain-metadata").value),
       session: {
+        id: value("session") || null,
         agent: value("agent") || null,
         turns: Number(value("turns")) || 0,
+        messages: Number(value("messages")) || 0,
         failures: Number(value("failures")) || 0,
       },
     };
