@@ -103,7 +103,7 @@ async def test_the_way_of_a_message_is_told(desk: Desk) -> None:
     await page.open()
     part = page.part("Explain a message")
     await page.until_live()
-    await part.get_by_label("Message").fill("Where is my invoice?")
+    await part.get_by_label("Message", exact=True).fill("Where is my invoice?")
     await part.get_by_label("User").fill("ada")
     await part.get_by_label("Metadata").fill("tier: gold\nnote: a: b")
     await part.get_by_text("The conversation until now").click()

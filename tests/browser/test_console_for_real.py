@@ -55,7 +55,7 @@ async def test_a_rule_is_put_explained_and_taken_back(browser: Browser, stores: 
         await expect(page.part("Spending")).to_contain_text("soft limit $1.00, hard limit $2.50")
 
         explain = page.part("Explain a message")
-        await explain.get_by_label("Message").fill("Give me a rhyme.")
+        await explain.get_by_label("Message", exact=True).fill("Give me a rhyme.")
         await page.button("Explain").click()
         outcomes = explain.locator(".step-outcome")
         await expect(outcomes).to_have_text(["Matches", "Not asked"])

@@ -87,14 +87,14 @@ async def test_a_turns_charges_are_on_its_record_and_the_sessions_facts_wake(
     host = await begin(memory, org)
     turn = await open_turn(host, 1200)
     turn.record.charges.append(charge(None, endpoint="gpt-2", estimated=True))
-    turn.record.agent = "gemini"
+    turn.record.agent = "gemini"  # it stood in; the conversation stays with who was chosen
     await host.finish(turn)
     stored = await memory.records.response(org, turn.record.id)
     assert stored.charges == turn.record.charges
     assert len(stored.charges) == 2
     assert stored.nano == 1200
     state = await memory.activate(host.key)
-    assert (state.turns, state.agent, state.failures, state.spent) == (1, "gemini", 0, 1200)
+    assert (state.turns, state.agent, state.failures, state.spent) == (1, "gpt", 0, 1200)
 
 
 async def test_failures_count_in_a_row_and_a_cancelled_turn_says_nothing(

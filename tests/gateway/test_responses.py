@@ -351,8 +351,11 @@ async def test_a_turn_that_waits_can_be_cancelled(house: House) -> None:
 
 async def test_a_failed_turn_is_a_failed_response(house: House) -> None:
     away = ProviderUnavailable("The provider is away.")
-    house.agent.say("so ", away, away)
-    response = await house.client.responses.create(model="echo", input="hi")
+    house.agent.say("so ")
+    async for event in await house.client.responses.create(model="echo", input="hi", stream=True):
+        if event.type == "response.output_text.delta":
+            house.agent.say(away, away)
+    response = await house.client.responses.retrieve(event.response.id)
     assert response.status == "failed"
     assert response.error is not None
     assert response.error.code == "provider_unavailable"
