@@ -346,11 +346,14 @@ class Connection(asyncio.Protocol):
     # -- called by the parser -------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._fields = []
         if self._answer is None:
             self.abort()  # it says more than it was asked
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name, value))
+        # After the body come trailers, which nobody reads and nothing bounds.
+        if self._answer is not None and not self._answer.begun:
+            self._fields.append((name, value))
 
     def on_headers_complete(self) -> None:
         fields, self._fields = self._fields, []

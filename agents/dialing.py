@@ -50,8 +50,7 @@ class Dialer:
         """A connection that is up.
 
         Raises:
-            TimeoutError: it was not in time.
-            NoConnection: there is none to be had; its text is the class of the error.
+            NoConnection: there is none to be had, or not in time; its text is the error's class.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -70,10 +69,7 @@ class Dialer:
                     sock.close()
                     raise
                 return connected
-        except TimeoutError:
-            self._found_until = 0.0
-            raise
-        except OSError as error:
+        except OSError as error:  # a time-out is one too
             self._found_until = 0.0
             # Only the class is named: the text may hold the address.
             raise NoConnection(type(error).__name__) from None

@@ -90,8 +90,7 @@ class Client:
         the environment, which would send keys where nobody configured them to go.
 
         Raises:
-            TimeoutError: there was no connection in time.
-            NoConnection: there is none to be had, or the client is closed.
+            NoConnection: there is none to be had, or not in time, or the client is closed.
             RuntimeError: its connections belong to another event loop.
         """
         request = b"%b%d\r\n\r\n%b" % (self._head(ask.url), len(ask.body), ask.body)

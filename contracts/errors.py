@@ -75,7 +75,8 @@ class TroupeError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.message, self.param, self.cause_code, self.retry_after, self.details)
-        return _rebuild, (type(self), *fields, self.charges)
+        # Beside the fields, not among them: whoever runs the release before this one reads it too.
+        return _rebuild, (type(self), *fields), {"charges": self.charges} if self.charges else None
 
     def as_dict(self) -> dict[str, Any]:
         """The OpenAI error object, without the request id the gateway adds."""
@@ -95,16 +96,8 @@ def _rebuild(
     code: str,
     retry_after: float | None,
     details: dict[str, Any],
-    charges: tuple[Charge, ...] = (),
 ) -> TroupeError:
-    return cls(
-        message,
-        param=param,
-        code=code,
-        retry_after=retry_after,
-        details=details,
-        charges=charges,
-    )
+    return cls(message, param=param, code=code, retry_after=retry_after, details=details)
 
 
 class RequestError(TroupeError):

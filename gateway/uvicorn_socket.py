@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from types import CoroutineType
 from typing import Any, cast
 
 from uvicorn.config import WS_PROTOCOLS, Config
@@ -54,11 +53,15 @@ class LeanSocket(WebSocketsSansIOProtocol):
         config.ws_per_message_deflate = False
         super().__init__(config, server_state, app_state)
 
-    def run_asgi(self) -> CoroutineType[Any, Any, None]:
+    async def run_asgi(self) -> None:
         # The last of a name counts, so a client cannot say otherwise.
         self.scope["headers"] = [*self.scope["headers"], _NOT_WATCHED]
         cast("dict[str, Any]", self.scope)["extensions"][SINK] = self
-        return super().run_asgi()
+        await super().run_asgi()
+        if not self.writable.is_set() and not self.disconnected:
+            # uvicorn closes a transport once all is taken, which a client that takes nothing
+            # could put off for good.
+            self.transport.abort()
 
     def start_keepalive(self) -> None:
         """Called once, when the socket is accepted."""

@@ -238,7 +238,9 @@ class ModelOracle:
                             break
         except TimeoutError:
             error = ProviderTimeout(f"Agent '{question.agent}' took too long to choose a label.")
-            ticket.failed(self._clock(), error)
+            # The rule has less patience than the agent: that it was slow for a rule must not close
+            # an endpoint to all who talk to it.
+            ticket.left(self._clock())
             error.charges = cost()
             raise error from None
         except TroupeError as error:

@@ -114,6 +114,10 @@ class Circuit:
     def _open_until(self, urgent: bool) -> float:
         return self._soon if urgent and self.plain else self.until
 
+    def for_failures(self, open_s: float) -> bool:
+        """Whether one like this is ever open for so long because requests failed."""
+        return open_s <= self._tolerance.longest_s * (1.0 + SPREAD)
+
     def passed(self, now: float) -> None:
         """A request was let through."""
         if not self.closed:

@@ -342,7 +342,9 @@ class Health:
         circuit = self.circuit
         if circuit.closed:
             if word.limited or self._spoke_at <= now - word.shut_ago_s:
-                plain = not word.limited
+                # What is shut for longer than failures shut it has a key that is refused.
+                long_s = word.shut_s + word.shut_ago_s
+                plain = not word.limited and circuit.for_failures(long_s)
                 circuit.open(now, for_s=word.shut_s, limited=word.limited, plain=plain)
                 self._shut(elsewhere=True)
         elif word.limited and now + word.shut_s > circuit.until:

@@ -406,23 +406,29 @@ async def test_no_connection(url: str, why: str) -> None:
     await client.aclose()
 
 
-async def test_no_connection_in_time() -> None:
-    """A server whose queue of connections is full lets the next one wait."""
-    async with talking_to([PLAIN], connect_timeout_s=0.2) as (client, _):
-        client._dialer = dialer = connections_that_never_come()
-        with pytest.raises(TimeoutError):
+async def test_no_connection_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for: list[Any] = []
+
+    async def never(addresses: Any, **_: Any) -> None:
+        asked_for.append(addresses)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", never)
+    async with talking_to([PLAIN], connect_timeout_s=0.2) as (client, server):
+        with pytest.raises(NoConnection, match="TimeoutError"):
             await asked(client)
-        assert dialer.asked == 1
+        [[address]] = asked_for
+        assert address[4] == ("127.0.0.1", server.port)
 
 
-class connections_that_never_come:
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def dial(self, protocol: Callable[[], Any]) -> Any:
-        self.asked += 1
-        async with asyncio.timeout(0.2):
-            await asyncio.Event().wait()
+async def test_trailers_are_nobodys_headers() -> None:
+    late = b"0\r\nX-Late: yes\r\nContent-Type: application/json\r\n\r\n"
+    async with talking_to([head(), chunk("ab"), late], [PLAIN]) as (client, server):
+        assert await body_of(await asked(client)) == b"ab"
+        answer = await asked(client)
+        assert set(answer.headers) == {"Content-Length", "X-A"}
+        assert await body_of(answer) == b"hello"
+        assert server.connections == 1
 
 
 async def test_one_lookup_serves_all_who_wait_and_is_renewed_after_a_failure(

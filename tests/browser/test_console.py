@@ -124,7 +124,7 @@ async def test_the_way_of_a_message_is_told(desk: Desk) -> None:
             "user": "ada",
             "model": "auto",
             "metadata": {"tier": "gold", "note": "a: b"},
-            "session": {"agent": None, "turns": 0, "failures": 2},
+            "session": {"id": None, "agent": None, "turns": 0, "messages": 0, "failures": 2},
         }
     ]
 

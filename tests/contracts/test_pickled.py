@@ -6,7 +6,9 @@ import pickle
 from dataclasses import fields
 
 from contracts.commands import InputItem, SessionKey, Submit, TurnRequest
+from contracts.errors import Busy, ProviderTimeout
 from contracts.messages import Leg, ResponseRecord, Usage
+from contracts.money import Charge
 
 
 def test_a_command_arrives_as_it_left() -> None:
@@ -17,6 +19,19 @@ def test_a_command_arrives_as_it_left() -> None:
     assert pickle.loads(data) == [command]
     assert b"_dataclass_" not in data
     assert b"response_id" not in data, "values alone, no names of fields"
+
+
+def test_an_error_arrives_as_it_left() -> None:
+    charge = Charge("a", "e", "m", 1, 2, 0, 30, estimated=True)
+    for error in (
+        Busy("full", param="p", code="c", retry_after=2.0, details={"a": 1}),
+        ProviderTimeout("slow", charges=(charge,)),
+    ):
+        arrived = pickle.loads(pickle.dumps(error))
+        assert type(arrived) is type(error)
+        assert vars(arrived) == vars(error)
+    # The release before knows an error's fields, and no charges among them.
+    assert len(error.__reduce__()[1]) == 6
 
 
 def test_a_record_arrives_whole_and_is_another() -> None:

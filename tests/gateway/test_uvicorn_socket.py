@@ -183,6 +183,17 @@ class Speaker:
         await self.send({"type": "websocket.send", "text": text})
 
 
+class Leaver(Speaker):
+    """Does not listen, and leaves when it is told."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.sink = take_sink(scope)
+        await receive()
+        await send({"type": "websocket.accept"})
+        self.open.set()
+        await self.over.wait()
+
+
 @asynccontextmanager
 async def speaking(**settings: Any) -> AsyncIterator[tuple[Speaker, ClientConnection]]:
     """A socket and its client."""
@@ -250,6 +261,20 @@ async def test_a_client_that_takes_nothing_gets_nothing_put_and_misses_nothing()
         await waiting
         assert speaker.sink.put([b"again"])
         assert await connection.recv() == "again"
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_client_that_takes_nothing_does_not_outlast_its_application() -> None:
+    speaker = Leaver()
+    async with running(speaker) as (server, url), connect(url, ping_interval=None) as connection:
+        await speaker.open.wait()
+        connection.transport.pause_reading()
+        while speaker.sink.put([LONG.encode()]):
+            pass
+        assert len(protocols(server)) == 1
+        speaker.over.set()
+        await eventually(lambda: len(protocols(server)), 0)
+        connection.transport.resume_reading()
 
 
 @pytest.mark.usefixtures("installed")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.errors import ProviderUnauthorized
 from contracts.limits import RateLimits
 from contracts.messages import Usage
 from routing.endpoints import Ticket
@@ -275,3 +276,11 @@ def test_a_rate_limit_that_another_host_tells_is_waited_out_with_nobody_else_to_
     there.take().failed(there.now, limited(60.0))
     here.book.hear(here.now, {"host_there": there.book.words(there.now)})
     assert here.wait_s() >= 60
+
+
+def test_a_refused_key_that_another_host_tells_is_waited_out_with_nobody_else_to_ask() -> None:
+    here, there = Fixture(1, alone=True), Fixture(1)
+    there.take().failed(there.now, ProviderUnauthorized("No such key."))
+    here.book.hear(here.now, {"host_there": there.book.words(there.now)})
+    here.now += 5.0
+    assert here.wait_s() >= 100
