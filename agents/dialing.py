@@ -16,7 +16,7 @@ import aiohappyeyeballs
 import httpx2
 from yarl import URL
 
-from agents.connection import NoConnection
+from agents.answer import NoConnection
 from contracts.tasks import spawn
 
 _LOOKED_UP_S = 10.0

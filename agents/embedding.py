@@ -14,8 +14,8 @@ from typing import Any, Protocol, cast
 
 import orjson
 
+from agents.answer import Answer
 from agents.assembly import connect
-from agents.connection import Answer
 from agents.events import Malformed
 from agents.pool import POOL, Ask, Client, Pool
 from agents.sdk import Template

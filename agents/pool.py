@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from yarl import URL
 
-from agents.connection import Answer, Connection, NoConnection
+from agents.answer import Answer, NoConnection
+from agents.connection import Connection
 from agents.dialing import Dialer
 from agents.rests import Rests
 from agents.sdk import Template

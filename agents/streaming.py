@@ -26,7 +26,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from agents.connection import Answer, TransportError
+from agents.answer import Answer, TransportError
 from agents.joint import JointReader, asked_to_go_on
 from agents.pool import Ask, Client
 from agents.rates import rate_limits

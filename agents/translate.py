@@ -31,7 +31,7 @@ from typing import Any, cast
 
 import orjson
 
-from agents.connection import NoConnection, NotHttp
+from agents.answer import NoConnection, NotHttp
 from agents.scrub import scrub
 from contracts.errors import (
     ProviderError,

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from openai.types.responses import response_error
 
-from agents.connection import Broken, NoConnection, NotHttp
+from agents.answer import Broken, NoConnection, NotHttp
 from agents.translate import MAX_RETRY_AFTER_S, Translator, kind_of_status, retry_after
 from contracts.errors import (
     ProviderError,
