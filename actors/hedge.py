@@ -7,7 +7,7 @@ the turn's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import NamedTuple
 
 from actors.attempts import Attempt, Attempts, provider_failed
@@ -38,6 +38,7 @@ async def first_to_speak(attempts: Attempts, hedge: Hedge) -> Heard:
     """
     assert attempts.current is not None, "somebody is asked"
     running = [_start(attempts.current)]
+    heard: Heard | None = None
     try:
         await asyncio.wait([running[0].first], timeout=hedge.after_s)
         if not running[0].first.done() and (second := attempts.another(hedge)):
@@ -49,22 +50,36 @@ async def first_to_speak(attempts: Attempts, hedge: Hedge) -> Heard:
                 running.remove(racer)
                 error = racer.first.exception()
                 if error is None:
-                    return Heard(racer.attempt, racer.first.result(), racer.items)
+                    heard = Heard(racer.attempt, racer.first.result(), racer.items)
+                    return heard
                 if not running or not isinstance(error, Exception):
                     raise error
                 attempts.failed(racer.attempt, provider_failed(error))
                 attempts.current = running[0].attempt
     finally:
+        # At once: whoever cancels the turn ends the waiting below as well.
         for racer in running:
-            await stop(racer.first)
-            await racer.items.aclose()
             attempts.left(racer.attempt)
+        await _close(running, heard)
 
 
 def _start(attempt: Attempt) -> _Racer:
     items = attempt.stream()
     task = spawn(_first(items), name=f"first-of-{attempt.name}", on_error=_told_to_the_turn)
     return _Racer(attempt, items, task)
+
+
+async def _close(running: Sequence[_Racer], heard: Heard | None) -> None:
+    """Close the streams of those who were left, and `heard` as well if nobody is to hear it."""
+    try:
+        # All are told to stop before one is waited for.
+        await stop(*[racer.first for racer in running])
+        for racer in running:
+            await racer.items.aclose()
+    except asyncio.CancelledError:
+        if heard is not None:
+            await heard.items.aclose()
+        raise
 
 
 async def _first(items: AsyncGenerator[str | End, None]) -> str | End:

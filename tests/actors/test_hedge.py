@@ -10,7 +10,9 @@ import pytest
 from actors.desk import Hedge
 from contracts.errors import ProviderInterrupted, ProviderUnavailable
 from contracts.limits import Word
+from contracts.tasks import spawn
 from tests.actors.troupe_of import Company, company, shown, told_until, until_asked
+from tests.support.waiting import until
 
 AWAY = ProviderUnavailable("away")
 
@@ -166,3 +168,37 @@ async def test_both_are_left_by_a_turn_that_is_cancelled() -> None:
         record = await cast.link.cancel(cast.key)
         assert [c.endpoint for c in record.charges] == ["a", "b"]
         assert sorted(cast.tickets()) == [("a", "left"), ("b", "left")]
+
+
+async def test_a_cancellation_finds_one_that_spoke_and_one_that_is_being_left() -> None:
+    async with company(2, hedge=hedge()) as cast:
+        await cast.start()
+        await until_asked(cast["b"])
+        cast["a"].lets_go.clear()
+        cast["b"].say("hello")
+        await until(cast["b"].said.empty, "`b` has spoken")
+        record = await cast.link.cancel(cast.key)
+        assert record.text == ""
+        assert [c.endpoint for c in record.charges] == ["a", "b"]
+        assert cast.tickets() == [("a", "left"), ("b", "left")]
+        assert cast["b"].open == 0, "its stream is closed with the turn"
+        cast["a"].lets_go.set()
+        await until(lambda: cast["a"].open == 0, "the other one is closed as well")
+
+
+async def test_both_are_left_at_once_however_long_their_streams_take_to_close() -> None:
+    async with company(2, hedge=hedge()) as cast:
+        await cast.start()
+        await until_asked(cast["b"])
+        for voice in (cast["a"], cast["b"]):
+            voice.lets_go.clear()
+        cancelled = spawn(cast.link.cancel(cast.key), name="cancelled")
+        gone = {("a", "left"), ("b", "left")}
+        await until(lambda: set(cast.tickets()) == gone, "both places are free")
+        # A second cancellation, while they still close.
+        await cast.runtime.depose([cast.key])
+        for voice in (cast["a"], cast["b"]):
+            voice.lets_go.set()
+        await asyncio.wait([cancelled])
+        await until(lambda: cast["a"].open + cast["b"].open == 0, "both streams are closed")
+        assert set(cast.tickets()) == gone

@@ -221,6 +221,8 @@ async def company(*args: Any, **options: Any) -> AsyncIterator[Company]:
     try:
         yield cast
     finally:
+        for voice in cast.voices.values():
+            voice.lets_go.set()
         await cast.link.close()
         await cast.runtime.close()
     for endpoints in cast.endpoints.values():

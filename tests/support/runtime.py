@@ -43,13 +43,18 @@ SESSION_LIMITS = SessionLimits(
 
 
 class ScriptedAgent:
-    """Says what it is told, token by token, each when the test lets it."""
+    """Says what it is told, token by token, each when the test lets it.
+
+    `lets_go` keeps the closing of its streams back.
+    """
 
     def __init__(self) -> None:
         self.requests: list[ModelRequest] = []
         self.said: asyncio.Queue[str | End | TroupeError] = asyncio.Queue()
         self.closed = 0
         self.open = 0
+        self.lets_go = asyncio.Event()
+        self.lets_go.set()
 
     def say(self, *items: str | End | TroupeError) -> None:
         for item in items:
@@ -68,8 +73,11 @@ class ScriptedAgent:
                     raise item
                 yield item
         finally:
-            self.open -= 1
-            self.closed += 1
+            try:
+                await self.lets_go.wait()
+            finally:
+                self.open -= 1
+                self.closed += 1
 
     async def aclose(self) -> None:
         return None
@@ -194,6 +202,8 @@ class UnitMemory:
         await self.gate.wait()
         if self.broken:
             raise self.broken.pop(0)
+        if key not in self.shelves:
+            raise NotFound("No such conversation.")
         shelf = self.shelves[key]
         if shelf.epoch != epoch:
             raise Deposed("stale")
