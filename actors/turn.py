@@ -137,10 +137,8 @@ class Turn:
     ) -> None:
         """Ask the model, or with a `failure` end at once. Nothing is emitted before `open`.
 
-        `permit` is waited for first; the turn fails of what it raises.
+        `permit` is waited for first, before a place is taken; the turn fails of what it raises.
         """
-        if failure is None and not self._admitted:
-            self._attempts.begin()
         work = self._run(failure, permit)
         self._task = spawn(work, name=f"turn-{self.record.id}", on_error=self._died)
 
@@ -309,6 +307,8 @@ class Turn:
                 raise asyncio.CancelledError
             if permit is not None:
                 await permit()
+            if not self._admitted:
+                self._attempts.begin()
             if self._leg is not None:
                 self._take_up(self._leg)
             async with asyncio.timeout(self._turn_s):

@@ -281,12 +281,27 @@ class Turns:
     def _begin(self, waiting: Waiting) -> None:
         turn = self._turn = self._make_turn(waiting)
         # It may have waited for long, and others have spent meanwhile.
-        turn.start(agent_gone() if waiting.gone else None, lambda: self._permit(waiting.record))
+        turn.start(agent_gone() if waiting.gone else None, lambda: self._permit(waiting))
         turn.open()
 
-    async def _permit(self, record: ResponseRecord) -> None:
-        """Raise if nothing more may be spent; what is beyond a soft limit is in the decision."""
-        beyond = list(await self._beyond(record.user))
+    async def _permit(self, waiting: Waiting) -> None:
+        """Raise if nothing more may be spent; what is beyond a soft limit is in the decision.
+
+        The turn was accepted: while nobody knows what was spent it waits, as long as its contract
+        lets it.
+        """
+        record, now = waiting.record, asyncio.get_running_loop().time
+        until, asked = now() + waiting.seat.retry_s, 0
+        while True:
+            asked += 1
+            try:
+                beyond = list(await self._beyond(record.user))
+                break
+            except StoreUnavailable:
+                left_s = until - now()
+                if left_s <= 0:
+                    raise
+                await asyncio.sleep(min(left_s, again_s(asked)))
         if beyond != record.decision.get("budget", []):
             decision = {name: of for name, of in record.decision.items() if name != "budget"}
             record.decision = {**decision, "budget": beyond} if beyond else decision
@@ -364,7 +379,7 @@ class Turns:
         asked = self._composer(waiting)(seat, seat.first, None)
         record.charges = lost_charges(record, self._desk.in_force.seats, asked)
         turn = self._turn = self._make_turn(waiting)
-        turn.resume(leg, failure, lambda: self._permit(record))
+        turn.resume(leg, failure, lambda: self._permit(waiting))
 
     # -- ending ---------------------------------------------------------------------------------
 
@@ -476,7 +491,7 @@ class Turns:
                 in_doubt = in_doubt or _may_be_stored(error)
                 if self._deleting:
                     break
-                await asyncio.sleep(min(1.0, 0.1 * attempt))
+                await asyncio.sleep(again_s(attempt))
         if not in_doubt:
             self._unkept.append(record)
         log.error("%s could not be kept: the store stayed away", record.id)
@@ -531,6 +546,11 @@ class Turns:
         if self._turn is not None:
             self._turn.interrupt(error)
             await self._turn.done.wait()
+
+
+def again_s(attempt: int) -> float:
+    """Seconds after which a store that was away so often is asked again."""
+    return min(1.0, 0.1 * attempt)
 
 
 def _may_be_stored(error: BaseException) -> bool:

@@ -455,7 +455,7 @@ async def test_a_cancelled_request_is_left_and_paid_for(token: str | None) -> No
         assert charge.input_tokens > 0 and bool(charge.output_tokens) == bool(token)
 
 
-async def test_a_turn_that_may_not_begin_leaves_its_place_as_if_it_had_not_had_it(
+async def test_a_turn_that_may_not_begin_takes_no_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with company(1) as cast:
@@ -470,7 +470,7 @@ async def test_a_turn_that_may_not_begin_leaves_its_place_as_if_it_had_not_had_i
         events = await told_until(reader, "ended", 2)
         assert events[-1].data.error["code"] == "budget_exceeded"
         assert events[-1].data.charges == []
-        assert cast.tickets() == [("a", "spoke", "done"), ("a", "unused")]
+        assert cast.tickets() == [("a", "spoke", "done")]
 
 
 async def test_a_refused_write_gives_the_place_back() -> None:

@@ -7,17 +7,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from actors.runtime import HostRuntime
 from contracts.commands import SessionKey
+from contracts.errors import StoreUnavailable
 from contracts.events import Cursor, Event, events_of
 from contracts.messages import ENDED, FailurePolicy
 from contracts.money import Budgets, Limit, Price, Spent
+from contracts.tasks import spawn
 from gateway.link import Link
 from tests.actors.conftest import Stage, ask
 from tests.actors.screen import Screen
+from tests.actors.test_budgets import Clock
 from tests.actors.troupe_of import told_until
 from tests.support.runtime import (
     OneHost,
@@ -341,7 +345,7 @@ async def test_a_turn_that_waited_for_an_agent_that_is_gone_is_answered_by_nobod
 
 
 class Spender(UnitLedger):
-    """Whose user has spent this much; `gate` keeps the answer back."""
+    """Whose user has spent this much; `gate` keeps the answer back, `away` refuses it."""
 
     def __init__(self, nano: int) -> None:
         super().__init__()
@@ -349,10 +353,13 @@ class Spender(UnitLedger):
         self.gate = asyncio.Event()
         self.gate.set()
         self.asked = 0
+        self.away = False
 
     async def spent(self, org_id: str, user: str | None) -> Spent:
         self.asked += 1
         await self.gate.wait()
+        if self.away:
+            raise StoreUnavailable("The store is away.")
         return Spent(org_day=self.nano)
 
 
@@ -389,6 +396,86 @@ async def test_beyond_a_soft_limit_it_goes_on_and_says_so(stage: Stage) -> None:
         await go_on(taken, stage.key, screen)
         assert screen.text == stored(stage, screen) == "one two"
         assert screen.ended is not None and screen.ended.decision["budget"] == ["org_day"]
+
+
+async def test_it_waits_for_a_store_that_is_away_and_goes_on(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    ledger, clock = Spender(0), Clock()
+    ledger.away = True
+    async with heir(stage, budgets=BUDGETS, ledger=ledger, clock=clock) as taken:
+        taken.agent.answer("two")
+        told = spawn(go_on(taken, stage.key, screen), name="told")
+        await until(lambda: ledger.asked == 1, "it asks")
+        ledger.away = False
+        clock.now += 3
+        assert [event.kind for event in await told] == ["resumed", "delta", "ended"]
+        assert screen.text == stored(stage, screen) == "one two"
+        assert screen.ended is not None and screen.ended.status == "completed"
+
+
+async def test_so_does_one_that_had_not_begun(stage: Stage) -> None:
+    begun, _ = await stage.link.start(stage.key, ask("one", user="ann"))
+    waits = await stage.link.submit(stage.key, ask("two", user="bob"))
+    assert waits is not None
+    ledger, clock, budgets = Spender(0), Clock(), Budgets(user_day=Limit(50, 100))
+    async with heir(stage, budgets=budgets, ledger=ledger, clock=clock) as taken:
+        reader = await taken.link.attach(stage.key, response_id=begun.response_id)
+        await until(lambda: len(taken.agent.requests) == 1, "the first goes on")
+        ledger.away = True
+        taken.agent.answer("1")
+        taken.agent.answer("2")
+        await until(lambda: ledger.asked == 2, "the second asks")
+        ledger.away = False
+        clock.now += 3
+        ends = [e.data for e in await told_until(reader, "ended", 2) if e.kind == "ended"]
+        assert [(end.id, end.status, end.text) for end in ends] == [
+            (begun.response_id, "completed", "1"),
+            (waits.response_id, "completed", "2"),
+        ]
+        reader.close()
+
+
+async def test_it_holds_no_place_while_it_waits(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    ledger = Spender(0)
+    ledger.gate.clear()
+    async with heir(stage, budgets=BUDGETS, ledger=ledger) as taken:
+        desk = taken.runtime._desk  # pyright: ignore[reportPrivateUsage]
+        endpoints = desk.in_force.seats["echo"].endpoints
+        taken.agent.answer("two")
+        told = spawn(go_on(taken, stage.key, screen), name="told")
+        with patch.object(endpoints, "take", wraps=endpoints.take) as take:
+            await until(lambda: ledger.asked == 1, "it asks")
+            assert take.call_count == 0
+            ledger.gate.set()
+            await told
+            assert take.call_count == 1
+
+
+async def test_where_the_store_stays_away_it_ends_with_its_contracts_time(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    ledger = Spender(0)
+    ledger.away = True
+    async with heir(stage, budgets=BUDGETS, ledger=ledger, retry_s=0.25) as taken:
+        told = await go_on(taken, stage.key, screen)
+        [leg] = [event.data for event in told if event.kind == "resumed"]
+        assert (leg.policy, leg.reason) == ("stop", "store_unavailable")
+        assert screen.ended is not None and screen.ended.status == "failed"
+        assert screen.text == stored(stage, screen) == "one "
+        assert taken.agent.requests == []
+
+
+async def test_it_can_be_cancelled_while_the_store_is_away(stage: Stage) -> None:
+    screen = await half_said(stage, "one ")
+    ledger = Spender(0)
+    ledger.away = True
+    async with heir(stage, budgets=BUDGETS, ledger=ledger) as taken:
+        reader = await taken.link.attach(stage.key, after=Cursor(screen.epoch, screen.seq))
+        await until(lambda: ledger.asked == 1, "it asks")
+        record = await taken.link.cancel(stage.key, screen.response_id)
+        assert (record.status, record.text) == ("cancelled", "one ")
+        assert taken.agent.requests == []
+        reader.close()
 
 
 async def test_it_can_be_cancelled_while_nobody_knows_yet_whether_it_may_go_on(
