@@ -13,6 +13,7 @@ goes through its log and from there, in order, to every outlet that is attached.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from actors.desk import Desk
 from actors.limits import SessionLimits
 from actors.log import EventLog
 from actors.purse import Purse
-from actors.turns import Turns
+from actors.turns import Turns, again_s, may_be_stored
 from contracts.commands import (
     AddItems,
     Attach,
@@ -39,10 +40,19 @@ from contracts.commands import (
     Submit,
     UpdateSession,
 )
-from contracts.errors import Busy, Conflict, Deposed, HostUnavailable, NotFound, TroupeError
+from contracts.errors import (
+    Busy,
+    Conflict,
+    Deposed,
+    HostUnavailable,
+    NotFound,
+    StoreUnavailable,
+    TroupeError,
+)
 from contracts.events import Cursor, Event, Kind, events_of
 from contracts.memory import Memory, SessionState
 from contracts.messages import ENDED, Message
+from contracts.money import usd
 from contracts.tasks import spawn
 
 log = logging.getLogger("troupe.actors.session")
@@ -310,14 +320,40 @@ class Session:
     async def _drop(self) -> None:
         stopped = await self.turns.give_up()
         try:
-            await self._memory.drop(self.key, self.state.epoch)
-        except TroupeError:
+            await self._delete()
+        except TroupeError as error:
             # What ran has stopped already; whoever activates the session next goes on with it.
+            nano = sum(record.nano for record in stopped)
+            if nano and may_be_stored(error):
+                org_id, why = self.key.org_id, error.message
+                log.error("%s: $%.6f may not be counted: %s", org_id, usd(nano), why)
             self._stop(Deposed("The session has moved.", retry_after=0), moved=True)
             raise
         for record in stopped:
             self.turns.pay(record, turns=1)
         self._stop(NotFound("The conversation was deleted."), moved=True)
+
+    async def _delete(self) -> None:
+        """Delete it in the store, which is asked again where its answer was lost, within bounds.
+
+        Nobody can activate what was deleted: whether it was decides who pays for what ran.
+        """
+        doubt: StoreUnavailable | None = None
+        for attempt in range(1, self._limits.save_attempts + 1):
+            try:
+                await self._memory.drop(self.key, self.state.epoch)
+                return
+            except NotFound:
+                if doubt is None:
+                    raise
+                return
+            except StoreUnavailable as error:
+                if doubt is None and not may_be_stored(error):
+                    raise
+                doubt = doubt or error
+                await asyncio.sleep(again_s(attempt))
+        assert doubt is not None, "it is asked at least once"
+        raise doubt
 
     # -- the turns' side (TurnsOwner) -----------------------------------------------------------
 

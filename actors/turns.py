@@ -188,7 +188,7 @@ class Turns:
             if turn is not None:
                 await turn.drop()
                 self._turn = None
-                if not _may_be_stored(error):
+                if not may_be_stored(error):
                     self.pay(record)
             raise
         # The answer's place is kept now: what is said meanwhile comes after it.
@@ -488,7 +488,7 @@ class Turns:
             except StoreUnavailable as error:
                 log.warning("%s cannot be kept yet (%d): %s", record.id, attempt, error.message)
                 away = error
-                in_doubt = in_doubt or _may_be_stored(error)
+                in_doubt = in_doubt or may_be_stored(error)
                 if self._deleting:
                     break
                 await asyncio.sleep(again_s(attempt))
@@ -553,7 +553,7 @@ def again_s(attempt: int) -> float:
     return min(1.0, 0.1 * attempt)
 
 
-def _may_be_stored(error: BaseException) -> bool:
+def may_be_stored(error: BaseException) -> bool:
     """Whether the write that ended by this may have gone through all the same."""
     return not isinstance(error, TroupeError) or error.details.get("written") == "unknown"
 

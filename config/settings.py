@@ -170,7 +170,7 @@ class Hosts(Section):
     )
     save_attempts: Positive = Field(
         description="How often an ended turn is offered to a Postgres that is away, about a second "
-        "apart, before it ends as failed."
+        "apart, before it ends as failed; likewise a deletion whose answer was lost."
     )
     pipe_events: Positive = Field(
         description="Events waiting for one gateway; one more and its pipe is cut and its readers "

@@ -299,6 +299,78 @@ async def test_a_deletion_that_fails_leaves_the_charge_to_whoever_goes_on() -> N
         assert bar.ledger.charged == []
 
 
+class Mute(UnitMemory):
+    """Of the first deletions, as many as `lost`, it does not say whether they went through.
+
+    They did if `deletes`.
+    """
+
+    def __init__(self, *, deletes: bool, lost: int = 1) -> None:
+        super().__init__()
+        self.deletes, self.lost = deletes, lost
+
+    async def drop(self, key: SessionKey, epoch: int) -> None:
+        if self.lost == 0:
+            await super().drop(key, epoch)
+            return
+        self.lost -= 1
+        if self.deletes:
+            self.shelves.pop(key, None)
+        raise StoreUnavailable("It broke off.", details={"written": "unknown"})
+
+
+@pytest.mark.parametrize("deletes", [True, False], ids=["deleted", "not deleted"])
+async def test_a_deletion_whose_answer_was_lost_is_asked_again_and_paid_for(deletes: bool) -> None:
+    async with counter(memory=Mute(deletes=deletes)) as bar:
+        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        bar.agent.say("Once upon ")
+        await told(reader, "delta")
+        await bar.link.drop(bar.key)
+        assert bar.key not in bar.memory.shelves
+        await until(lambda: len(bar.ledger.charged) == 1, "the charge")
+        [(org, user, nano, turns)] = bar.ledger.charged
+        assert (org, user, turns) == ("org_default", "ann", 1)
+        assert nano >= SENT + 4_000
+
+
+async def test_where_nobody_knows_whether_it_was_deleted_the_log_says_what_it_cost(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with counter(memory=Mute(deletes=True, lost=99)) as bar:
+        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        bar.agent.say("Once upon ")
+        await told(reader, "delta")
+        with pytest.raises(StoreUnavailable):
+            await bar.link.drop(bar.key)
+        [said] = [r.getMessage() for r in caplog.records if "may not be counted" in r.getMessage()]
+        assert said.startswith("org_default: $0.0000")
+        assert "$0.000000" not in said
+        assert bar.ledger.charged == []
+
+
+async def test_one_that_has_moved_meanwhile_is_left_to_whoever_goes_on() -> None:
+    class Moved(Mute):
+        moved = False
+
+        async def drop(self, key: SessionKey, epoch: int) -> None:
+            if self.lost == 0 and not self.moved:
+                self.moved = True
+                self.shelves[key].epoch += 1
+            await super().drop(key, epoch)
+
+    async with counter(memory=Moved(deletes=False)) as bar:
+        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+        bar.agent.say("Once upon ")
+        await told(reader, "delta")
+        # The gateway asks the next activation, which goes on with the turn.
+        await bar.link.drop(bar.key)
+        assert bar.key not in bar.memory.shelves
+        await until(lambda: len(bar.ledger.charged) == 1, "the charge")
+        [(_, user, nano, turns)] = bar.ledger.charged
+        assert (user, turns) == ("ann", 1)
+        assert nano >= SENT + 4_000
+
+
 async def test_an_end_that_is_being_kept_counts_once_though_its_conversation_is_deleted() -> None:
     async with counter() as bar:
         first, reader = await bar.link.start(bar.key, ask("one", user="ann"))
