@@ -26,6 +26,7 @@ from context.writer import Writer
 from context.writes import Stamp
 from contracts.commands import SessionKey
 from contracts.errands import Hook
+from contracts.errors import NotFound
 from contracts.events import Cursor, Event
 from contracts.memory import SessionState, Summary
 from contracts.messages import Message, ResponseRecord, Usage
@@ -244,7 +245,15 @@ class ContextMemory:
         await self._writer.write(writes.keep_summary(key, epoch, summary, agent, usage))
 
     async def drop(self, key: SessionKey, epoch: int) -> None:
-        await self._writer.write(writes.drop(key, epoch))
+        try:
+            await self._writer.write(writes.drop(key, epoch))
+        except NotFound:
+            # Gone before, by a deletion whose answer was lost: what it left behind goes as well.
+            self._forget(key, epoch)
+            raise
+        self._forget(key, epoch)
+
+    def _forget(self, key: SessionKey, epoch: int) -> None:
         self._hot.drop(key)
         self._journal.forget(Name(key, epoch), ())
 

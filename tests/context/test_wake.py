@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from context import writes
 from context.hot import redis_key
 from context.journal import Name
 from context.journal import redis_key as journal_key
@@ -333,6 +334,32 @@ async def test_what_a_turn_said_is_forgotten_once_it_is_durable(
 
         async def gone() -> bool:
             return not await redis.keys(f"troupe:*{host.key.session_id}*")
+
+        await until(gone, "nothing of the session is left in Redis")
+
+
+async def test_what_a_deletion_left_that_was_not_answered_goes_with_the_next(
+    memory: ContextMemory, valkey: ValkeyServer
+) -> None:
+    host = await Activation.new(memory)
+    await host.turn("question", "answer")
+    await half_a_turn(host, "an answer")
+    await host.tell()
+    await memory.hot_copies_written()
+    await memory.hand_off()
+    await memory._writer.write(writes.drop(host.key, host.epoch))
+    async with Redis.from_url(valkey.url, protocol=2) as redis:
+
+        async def left() -> int:
+            return len(await redis.keys(f"troupe:*{host.key.session_id}*"))
+
+        assert await left() >= 1
+        with pytest.raises(NotFound):
+            await memory.drop(host.key, host.epoch)
+        await memory.hand_off()
+
+        async def gone() -> bool:
+            return not await left()
 
         await until(gone, "nothing of the session is left in Redis")
 
