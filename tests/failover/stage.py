@@ -18,7 +18,7 @@ from actors.runtime import HostRuntime
 from agents.registry import build
 from agents.spec import AgentSpec
 from agents.streaming import StreamingAgent
-from context.memory import ContextMemory
+from context.memory import ContextMemory, ContextOptions
 from contracts.agents import Agent, End, ModelRequest
 from contracts.commands import InputItem, SessionKey, TurnRequest
 from contracts.errors import TroupeError
@@ -226,6 +226,7 @@ class Stage(Generic[C]):
         self._adapters: dict[tuple[str, float, float, bool], StreamingAgent] = {}
         self._histories: dict[str, History] = {}
         self._slow: set[str] = set()
+        self._reading = asyncio.Semaphore(AT_ONCE)
         self.cases = {f"a{number}": case for number, case in enumerate(cases)}
         seats: dict[str, Seat] = {}
         for name, case in self.cases.items():
@@ -330,8 +331,9 @@ class Stage(Generic[C]):
             by_stream.show(body)
         for epoch, event in told:
             by_socket.show(orjson.loads(event_frame(epoch, event)))
-        record = await self._memory.response(key.org_id, turn.response_id)
-        messages, _ = await self._memory.records.items(key, ascending=True)
+        async with self._reading:
+            record = await self._memory.response(key.org_id, turn.response_id)
+            messages, _ = await self._memory.records.items(key, ascending=True)
         told_tickets, sent = list(history.told), list(history.asked)
         return Played(
             name, by_socket, by_stream, api, record, messages, told_tickets, sent, asked=[]
@@ -390,7 +392,13 @@ async def staged(
 ) -> AsyncGenerator[Stage[C]]:
     """A stage with a provider of its own, and a port where nobody listens."""
     async with AsyncExitStack() as stack:
-        memory = ContextMemory(database_url, redis_url)
+        # Hundreds of silences end at the same moment, and then everybody wants a connection.
+        patient = ContextOptions(
+            connect_timeout_s=PATIENCE_S,
+            postgres_timeout_s=PATIENCE_S,
+            redis_timeout_s=PATIENCE_S,
+        )
+        memory = ContextMemory(database_url, redis_url, patient)
         stack.push_async_callback(memory.aclose)
         await memory.open()
         simulator = stack.enter_context(SimulatorProcess(args=("--record", "10000")))
