@@ -36,7 +36,7 @@ log = logging.getLogger("troupe.context.exchange")
 
 _AWAY = (RedisError, OSError)
 # The 1 is the packing's version: another packing gets another key.
-KEY = "troupe:endpoints:1"
+KEY = "troupe:endpoints:2"
 REPORT = "troupe:report:1:"
 TICK_S = 0.25
 REST_S = 1.0

@@ -32,6 +32,7 @@ class Word(NamedTuple):
         shut_s: Seconds for which it leaves the endpoint alone from now on; 0: it does not.
         shut_ago_s: Seconds since it closed it.
         limited: Because of a rate limit, which holds for every host, not of a failure that it saw.
+        needs_end: It failed after its first token: only an answer that ends says it is well.
     """
 
     requests: int = 0
@@ -41,6 +42,7 @@ class Word(NamedTuple):
     shut_s: float = 0.0
     shut_ago_s: float = 0.0
     limited: bool = False
+    needs_end: bool = False
 
 
 class Shared(Protocol):

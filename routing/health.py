@@ -100,6 +100,7 @@ class Health:
 
     __slots__ = (
         "__weakref__",
+        "_ended_at",
         "_fleet",
         "_forget_s",
         "_has_told",
@@ -146,7 +147,7 @@ class Health:
         self._told_shuts = 0
         self._ttft_s: float | None = None
         self._learnt_at = 0.0
-        self._spoke_at = 0.0
+        self._spoke_at = self._ended_at = 0.0
         self._waiting: dict[Asked, None] = {}
         self._shut_elsewhere = False
 
@@ -225,6 +226,7 @@ class Health:
     def done(self, asked: Asked, now: float, usage: Usage | None) -> None:
         """The stream came to its end."""
         if self._over(asked):
+            self._ended_at = now
             self.circuit.ended(now, asked.generation)
             if usage is not None:
                 used = usage.input_tokens + usage.output_tokens
@@ -335,17 +337,25 @@ class Health:
             round(shut_s, 2),
             round(ago_s, 2),
             limited,
+            not circuit.closed and circuit.needs_end,
         )
 
     def hear_shut(self, now: float, word: Word) -> None:
         """Another host has closed it. A failure that it saw is refuted by what was heard since."""
         circuit = self.circuit
         if circuit.closed:
-            if word.limited or self._spoke_at <= now - word.shut_ago_s:
+            heard_at = self._ended_at if word.needs_end else self._spoke_at
+            if word.limited or heard_at <= now - word.shut_ago_s:
                 # What is shut for longer than failures shut it has a key that is refused.
                 long_s = word.shut_s + word.shut_ago_s
                 plain = not word.limited and circuit.for_failures(long_s)
-                circuit.open(now, for_s=word.shut_s, limited=word.limited, plain=plain)
+                circuit.open(
+                    now,
+                    for_s=word.shut_s,
+                    limited=word.limited,
+                    needs_end=word.needs_end,
+                    plain=plain,
+                )
                 self._shut(elsewhere=True)
         elif word.limited and now + word.shut_s > circuit.until:
             # Whatever closed it here is over sooner: from now on it is the other host's to tell.

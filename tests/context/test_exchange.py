@@ -87,7 +87,7 @@ async def join(own: ValkeyServer) -> AsyncIterator[Join]:
         await exchange.aclose()
 
 
-WORD = Word(3, 400, 2, 1, 5.0, 0.1, True)
+WORD = Word(3, 400, 2, 1, 5.0, 0.1, True, True)
 
 
 async def test_each_hears_what_the_others_say_and_not_itself(join: Join) -> None:

@@ -284,3 +284,35 @@ def test_a_refused_key_that_another_host_tells_is_waited_out_with_nobody_else_to
     here.book.hear(here.now, {"host_there": there.book.words(there.now)})
     here.now += 5.0
     assert here.wait_s() >= 100
+
+
+def test_who_falls_silent_in_its_answers_is_left_alone_by_all_until_one_ends() -> None:
+    """A first token says nothing here: it comes, and then nothing more."""
+    pair = Pair()
+    for _ in range(3):
+        silent = pair.one.take()
+        silent.spoke(pair.one.now)
+        silent.failed(pair.one.now, SILENCE)
+    assert pair.one.none()
+    heard = pair.two.take()
+    pair.wait(0.1)
+    heard.spoke(pair.two.now)
+    pair.pass_on()
+    assert pair.two.none(), "what has begun since refutes nothing"
+    pair.wait(1.5)
+    probe = pair.two.take()
+    probe.spoke(pair.two.now)
+    assert pair.two.state("a") == "probing"
+    probe.done(pair.two.now, None)
+    assert pair.two.state("a") == "closed"
+
+    pair = Pair()
+    for _ in range(3):
+        silent = pair.one.take()
+        silent.spoke(pair.one.now)
+        silent.failed(pair.one.now, SILENCE)
+    pair.wait(0.1)
+    pair.two.answer(pair.two.take())
+    pair.one.now = pair.two.now
+    pair.pass_on()
+    assert not pair.two.none(), "an answer that ended does"
