@@ -113,7 +113,6 @@ class Turn:
         """Which an earlier activation's turn is to go on in, until it is told."""
         self._target: str | None = None
         """Where the last leg said that it goes on."""
-        self._admitted = False
         self._listening = False
         self._interrupted = False
         self._reason: TroupeError | None = None
@@ -128,7 +127,6 @@ class Turn:
         if no endpoint has room for it now.
         """
         self._attempts.begin(at_once=True)
-        self._admitted = True
 
     def start(
         self,
@@ -307,7 +305,7 @@ class Turn:
                 raise asyncio.CancelledError
             if permit is not None:
                 await permit()
-            if not self._admitted:
+            if self._attempts.current is None:
                 self._attempts.begin()
             if self._leg is not None:
                 self._take_up(self._leg)

@@ -35,8 +35,8 @@ class Broken(TransportError):
 class Source(Protocol):
     """The connection that an answer comes on, as far as it is the answer's own."""
 
-    def abort(self) -> None:
-        """End it."""
+    def close(self) -> None:
+        """End it: the answer breaks off."""
         ...
 
     def pause(self) -> None:
@@ -151,8 +151,7 @@ class Answer:
     def close(self) -> None:
         """End the connection, if it is still this answer's. Whoever reads gets `Broken`."""
         if self._connection is not None:
-            self._connection.abort()
-            self.break_off(Broken("it was closed"))
+            self._connection.close()
 
     # -- told by the connection -----------------------------------------------------------------
 

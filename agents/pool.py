@@ -141,11 +141,10 @@ class Client:
         rests = self._rests
         assert rests is not None
         connection = await self._dialer.dial(lambda: Connection(rests, self._free, self._lost))
-        self._all.add(connection)
         if self.closed or not connection.usable:
             connection.close()
-            self._all.discard(connection)
             raise NoConnection("closed")
+        self._all.add(connection)
         return connection
 
     def _free(self, connection: Connection) -> None:

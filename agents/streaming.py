@@ -241,7 +241,7 @@ class StreamingAgent:
 
     def _streams(self, answer: Answer) -> bool:
         """Whether the body is a stream. One whole JSON object is not, nor what is compressed."""
-        if answer.header(b"content-encoding") not in ("", "identity"):
+        if _compression(answer):
             return False
         media_type = answer.header(b"content-type")
         return not media_type.startswith("application/json") or media_type.startswith(
@@ -252,8 +252,8 @@ class StreamingAgent:
         """What the answer says in place of a stream."""
         body = await refusal_body(answer)
         if answer.status == 200:
-            if encoding := answer.header(b"content-encoding"):
-                why = f"it sends {encoding[:40]!r}, which was not asked for"
+            if compression := _compression(answer):
+                why = f"it sends {compression[:40]!r}, which was not asked for"
                 return self._errors.error(ProviderProtocol, why)
             return self._errors.not_a_stream(body)
         return self._errors.status(answer.status, answer.headers, body)
@@ -296,6 +296,12 @@ class StreamingAgent:
         self._lingering.add(free)
         timer = asyncio.get_running_loop().call_later(_LINGER_S, free)
         answer.on_complete(free)
+
+
+def _compression(answer: Answer) -> str:
+    """How its body is compressed; empty if it is not."""
+    encoding = answer.header(b"content-encoding")
+    return "" if encoding == "identity" else encoding
 
 
 async def refusal_body(answer: Answer) -> bytes:

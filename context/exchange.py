@@ -35,7 +35,7 @@ from contracts.tasks import spawn, stop
 log = logging.getLogger("troupe.context.exchange")
 
 _AWAY = (RedisError, OSError)
-# The 1 is the packing's version: another packing gets another key.
+# The number is the packing's version: another packing gets another key.
 KEY = "troupe:endpoints:2"
 REPORT = "troupe:report:1:"
 TICK_S = 0.25

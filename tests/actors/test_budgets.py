@@ -93,6 +93,13 @@ async def counter(
         await runtime.close()
 
 
+async def half_told(bar: Counter) -> None:
+    """Have a turn of ann's run, of which something has been said."""
+    _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
+    bar.agent.say("Once upon ")
+    await told(reader, "delta")
+
+
 async def test_a_turn_beyond_a_budget_is_refused_and_leaves_nothing() -> None:
     async with counter(session=Limit(hard=TURN)) as bar:
         bar.tell()
@@ -271,9 +278,7 @@ SENT = 1_000
 
 async def test_a_conversation_that_is_deleted_in_mid_answer_is_paid_for() -> None:
     async with counter(user_day=Limit(hard=SENT)) as bar:
-        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
-        bar.agent.say("Once upon ")
-        await told(reader, "delta")
+        await half_told(bar)
         await bar.link.drop(bar.key)
         await until(lambda: len(bar.ledger.charged) == 1, "the charge")
         [(org, user, nano, turns)] = bar.ledger.charged
@@ -322,9 +327,7 @@ class Mute(UnitMemory):
 @pytest.mark.parametrize("deletes", [True, False], ids=["deleted", "not deleted"])
 async def test_a_deletion_whose_answer_was_lost_is_asked_again_and_paid_for(deletes: bool) -> None:
     async with counter(memory=Mute(deletes=deletes)) as bar:
-        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
-        bar.agent.say("Once upon ")
-        await told(reader, "delta")
+        await half_told(bar)
         await bar.link.drop(bar.key)
         assert bar.key not in bar.memory.shelves
         await until(lambda: len(bar.ledger.charged) == 1, "the charge")
@@ -337,9 +340,7 @@ async def test_where_nobody_knows_whether_it_was_deleted_the_log_says_what_it_co
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with counter(memory=Mute(deletes=True, lost=99)) as bar:
-        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
-        bar.agent.say("Once upon ")
-        await told(reader, "delta")
+        await half_told(bar)
         with pytest.raises(StoreUnavailable):
             await bar.link.drop(bar.key)
         [said] = [r.getMessage() for r in caplog.records if "may not be counted" in r.getMessage()]
@@ -359,9 +360,7 @@ async def test_one_that_has_moved_meanwhile_is_left_to_whoever_goes_on() -> None
             await super().drop(key, epoch)
 
     async with counter(memory=Moved(deletes=False)) as bar:
-        _, reader = await bar.link.start(bar.key, ask("one", user="ann"))
-        bar.agent.say("Once upon ")
-        await told(reader, "delta")
+        await half_told(bar)
         # The gateway asks the next activation, which goes on with the turn.
         await bar.link.drop(bar.key)
         assert bar.key not in bar.memory.shelves

@@ -262,6 +262,16 @@ async def test_a_compressed_answer_is_refused() -> None:
         assert "'gzip'" in error.message
 
 
+async def test_an_answer_may_say_that_it_is_not_compressed() -> None:
+    plain = head("Content-Encoding: identity")
+    whole = head("Content-Encoding: identity", media="application/json")
+    async with talking_to([plain, *GOOD[1:]], [whole, chunk("{}"), LAST]) as (agent, _):
+        assert await answer(agent) == ("ab", END)
+        _, error = await failure(agent, HELLO)
+        assert type(error) is ProviderProtocol
+        assert "does not stream" in error.message
+
+
 async def test_a_server_that_speaks_no_http() -> None:
     async with talking_to([b"SSH-2.0-OpenSSH_9.9\r\n", "hang"]) as (agent, _):
         _, error = await failure(agent, HELLO)
